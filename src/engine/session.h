@@ -1,0 +1,57 @@
+/* session.h - one conversation with a model: its tokens, their kinds, and their KV pages.
+ *
+ * A session is used from one thread.  Its tokens and kinds always describe what is in its KV.
+ */
+#ifndef ENGINE_SESSION_H
+#define ENGINE_SESSION_H
+
+#include "base/err.h"
+#include "model/model.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+
+struct session_options {
+    int64_t n_ctx;                      /* tokens the session may hold, at least 1 */
+    int32_t n_batch;                    /* rows a prefill step takes, <= model's n_batch_max */
+};
+
+MUST_CHECK enum err session_new(struct session **out, struct model *m,
+                                const struct session_options *o);
+void session_free(struct session *s);
+
+int64_t session_ctx(const struct session *s);           /* the limit */
+int64_t session_len(const struct session *s);           /* tokens held */
+const int32_t *session_tokens(const struct session *s); /* borrowed until the next change */
+
+/* Called between steps with tokens done and to do; false stops, with ERR_STOPPED. */
+typedef bool session_progress_fn(void *arg, int64_t done, int64_t total);
+
+/* Make the session hold exactly these tokens, with their kinds (NULL: all prompt).  The longest
+ * common prefix of tokens and kinds is kept, at least the last token is computed, so that
+ * session_logits() is that of the last one.  *n_reused (may be NULL) is how many were kept.
+ * Errors: LIMIT (more than n_ctx: both numbers in the text), ARG (n is 0, id outside the
+ * vocabulary), STOPPED (what was computed is kept), NOMEM. */
+MUST_CHECK enum err session_sync(struct session *s, const int32_t *id, const uint8_t *kind,
+                                 int64_t n, session_progress_fn *progress, void *arg,
+                                 int64_t *n_reused);
+
+/* Append one sampled token and compute it.  Errors: LIMIT when the context is full. */
+MUST_CHECK enum err session_push(struct session *s, int32_t id);
+
+/* Logits of the next token, [n_vocab].  Borrowed until the session changes. */
+const float *session_logits(const struct session *s);
+
+/* Forget everything from token n on. */
+void session_truncate(struct session *s, int64_t n);
+
+/* Append tokens of one kind and hand over every row's logits, in order: the instrument of
+ * `logits` and `perplexity`.  `expert` is [n_moe_layer, n_expert_used] or NULL for dense.
+ * A row function that returns not-OK stops the walk with that error. */
+typedef enum err session_row_fn(void *arg, int64_t i, const float *logits, const int32_t *expert);
+MUST_CHECK enum err session_eval(struct session *s, const int32_t *id, int64_t n,
+                                 enum tok_kind kind, session_row_fn *row, void *arg);
+
+#endif

@@ -1,0 +1,111 @@
+/* kernels.h - the arithmetic of the engine, as a table of plain functions.
+ *
+ * A kernel works on raw rows: no tensors, no threads, no allocation, no errors.  Each one
+ * exists first as readable scalar C (its reference, in dequant*.c, dot.c, quant.c, vec.c).
+ * Faster versions live in x86/ and must agree with the reference within the tolerance
+ * written here; tests/kernels/check.c enforces that for all of them.
+ *
+ * Contracts common to all kernels
+ *   Shapes     n is the number of elements, and a multiple of the type's block; any n >= 0.
+ *   Alignment  none is required, and nothing outside the row may be read or written.
+ *   Aliasing   out may equal x where marked (in place); otherwise rows do not overlap.
+ *   Values     finite inputs; NaN and infinity give unspecified values, never a crash.
+ *   Order      a result depends on the row's values and n alone, so a product is the same
+ *              bits whatever else is computed beside it.
+ */
+#ifndef KERNELS_KERNELS_H
+#define KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum qtype {
+#define QTYPE(id, ...) QTYPE_##id,
+#include "kernels/qtype.def"
+#undef QTYPE
+    QTYPE_COUNT
+};
+
+enum layout {
+#define LAYOUT(id) LAYOUT_##id,
+#include "kernels/layout.def"
+#undef LAYOUT
+    LAYOUT_COUNT
+};
+
+struct qtype_info {
+    const char *name;                   /* as people write it: "Q4_K", "F16" */
+    int gguf_id, block_elems, block_bytes;
+    enum qtype act;
+};
+extern const struct qtype_info qtype_info[QTYPE_COUNT];
+
+/* The type with this GGUF number, or QTYPE_COUNT. */
+enum qtype qtype_from_gguf(uint32_t gguf_id);
+
+/* The bytes of a row of n elements; n must be a multiple of the block. */
+static inline int64_t qtype_row_bytes(enum qtype q, int64_t n)
+{
+    return n / qtype_info[q].block_elems * qtype_info[q].block_bytes;
+}
+
+/* out[n] in the type <- x[n] f32.  Tolerance: identical bytes.
+ * Filled for f32, f16, bf16, q8_0 (KV cache) and q8a (activations); NULL for the others. */
+typedef void quant_fn(void *out, const float *x, int64_t n);
+
+/* out[n] f32 <- x[n] in the type.  Tolerance: identical bits. */
+typedef void dequant_fn(float *out, const void *x, int64_t n);
+
+/* Sum of w[i] * x[i]: w is one weight row of the type, x one activation row of its `act`
+ * type.  Tolerance: 1e-5 of the sum of |w[i] * x[i]|. */
+typedef float dot_fn(const void *w, const void *x, int64_t n);
+
+/* out[i] = x[i] * gain[i] / sqrt(mean(x^2) + eps).  In place allowed.
+ * Tolerance: 1e-5 relative.  Source: arXiv 1910.07467, equation 4. */
+typedef void rmsnorm_fn(float *out, const float *x, const float *gain, int64_t n, float eps);
+
+/* y[i] += a * x[i].  Tolerance: 1e-6 of |y[i]| + |a * x[i]|. */
+typedef void axpy_fn(float *y, float a, const float *x, int64_t n);
+
+/* y[i] *= a.  Tolerance: identical bits. */
+typedef void scale_fn(float *y, float a, int64_t n);
+
+/* out[i] = silu(gate[i]) * up[i], silu(z) = z / (1 + exp(-z)).  In place allowed, on either.
+ * Tolerance: 1e-5 relative to |gate[i] * up[i]|.  Source: arXiv 2002.05202. */
+typedef void swiglu_fn(float *out, const float *gate, const float *up, int64_t n);
+
+/* True when no element is NaN or infinite. */
+typedef bool all_finite_fn(const float *x, int64_t n);
+
+struct kernels {
+    quant_fn      *quant[QTYPE_COUNT];
+    dequant_fn    *dequant[QTYPE_COUNT];
+    dot_fn        *dot[QTYPE_COUNT];    /* NULL for q8a, which is never a weight */
+    rmsnorm_fn    *rmsnorm;
+    axpy_fn       *axpy;
+    scale_fn      *scale;
+    swiglu_fn     *swiglu;
+    all_finite_fn *all_finite;
+};
+
+/* Instruction-set levels, each including the ones above it in its family. */
+enum isa {
+    ISA_AVX2   = 1 << 0,    /* AVX2, FMA, F16C: Haswell 2013, Zen 2017 */
+    ISA_AVX512 = 1 << 1,    /* AVX-512 F BW DQ VL VNNI: Ice Lake 2019, Zen 4 2022 */
+};
+
+/* What this CPU and operating system can run, as a set of enum isa. */
+unsigned isa_detect(void);
+
+/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" both, "auto" all detected.
+ * False when the name is unknown; *isa may hold levels this CPU lacks: the caller checks. */
+bool isa_parse(const char *name, unsigned *isa);
+
+/* The name of the highest level in the set: "ref", "avx2", "avx512". */
+const char *isa_name(unsigned isa);
+
+/* Fill the table with the best version allowed by `isa`; 0 gives the references. */
+void kernels_init(struct kernels *k, unsigned isa);
+
+#endif

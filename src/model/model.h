@@ -1,0 +1,109 @@
+/* model.h - a model family behind one interface: open it, describe its KV pages, take a step.
+ *
+ * A step takes a ragged batch: rows of several sequences, each with its token, position, kind
+ * and adapter, and says for which rows logits or hidden rows are wanted.  A row's result is the
+ * same bits whatever is beside it in the batch, however a prompt was cut, and for any number of
+ * threads (per instruction-set level).
+ *
+ * Kinds: prompt tokens are computed in MLA's expanded form, sampled tokens in the absorbed one;
+ * the two round differently, so the kind belongs to the token and is remembered with its KV.
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "base/err.h"
+#include "base/pool.h"
+#include "formats/weights.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct model;
+
+enum tok_kind { TOK_PROMPT = 0, TOK_SAMPLED = 1 };
+
+struct model_options {
+    int n_thread;                       /* at least 1 */
+    unsigned isa;                       /* kernels allowed; see isa_detect() */
+    bool exact;                         /* f32 arithmetic on dequantised weights */
+    enum qtype kv_type;                 /* f32, f16, bf16 or q8_0 */
+    int32_t n_batch_max;                /* rows a step may take; scratch is sized by it */
+};
+
+/* What a model is, for people and programs.  Strings are borrowed from the model. */
+struct model_info {
+    const char *arch;                   /* "llama", "deepseek2" */
+    const char *name;                   /* general.name, or "" */
+    int32_t n_layer, n_layer_mtp;       /* MTP layers are counted, not run */
+    int32_t n_embd, n_head, n_head_kv, n_vocab;
+    int64_t n_ctx_train;
+    int32_t n_expert, n_expert_used, n_expert_shared;       /* 0: dense */
+    int64_t n_param, n_param_active;    /* without MTP; active: read for one token, with the
+                                           head and without the rest of the embedding table */
+    int64_t n_param_mtp;
+    uint64_t weight_bytes;              /* tensor data in the files */
+    bool mla;
+};
+
+/* What a KV page holds: per token, `tok_bytes` = the sum over layers of the segments' rows. */
+enum { KV_PAGE_TOK = 64 };
+struct kv_spec {
+    enum qtype type;
+    int32_t n_layer;
+    uint64_t layer_tok_bytes;           /* of one token in one layer, all segments */
+    uint64_t page_bytes;                /* n_layer * KV_PAGE_TOK * layer_tok_bytes */
+};
+
+/* The KV of one sequence: page i holds tokens [i*KV_PAGE_TOK, (i+1)*KV_PAGE_TOK).  The caller
+ * owns the pages, each kv_spec.page_bytes long and 64-byte aligned. */
+struct kv_view { uint8_t **page; int64_t n_page; };
+
+/* One row of a step.  Rows of one sequence stand together in rising positions without gaps, and
+ * all tokens before the first of them are already in the sequence's KV. */
+struct batch_row {
+    int32_t token;                      /* 0 <= token < n_vocab */
+    int32_t seq;                        /* index into batch.kv */
+    int64_t pos;                        /* 0 for the first token of the sequence */
+    uint8_t kind;                       /* enum tok_kind */
+    uint8_t want_logits, want_hidden;
+    int32_t adapter;                    /* 0: none */
+};
+
+struct batch {
+    const struct batch_row *row;
+    int32_t n_row;                      /* 1 .. n_batch_max */
+    const struct kv_view *kv;           /* [n_seq]; pages for every position named */
+    int32_t n_seq;
+};
+
+/* Where a step puts what was asked for; each may be NULL when no row wants it. */
+struct step_out {
+    float *logits;                      /* [rows that want them, n_vocab], in row order */
+    float *hidden;                      /* [rows that want them, n_embd], after the final norm */
+    int32_t *expert;                    /* [n_row, n_layer_moe, n_expert_used], largest weight
+                                           first; NULL: not recorded */
+};
+
+/* Bind a checkpoint's tensors to its family and check every shape.  Nothing big is read.
+ * `w` is borrowed and must outlive the model.  On success *out is yours: model_free().
+ * Errors: ARG (a family or type we do not have, by name), FORMAT (tensor, shape), NOMEM. */
+MUST_CHECK enum err model_open(struct model **out, const struct weights *w,
+                               const struct model_options *o);
+void model_free(struct model *m);
+
+const struct model_info *model_info(const struct model *m);
+const struct kv_spec *model_kv_spec(const struct model *m);
+struct pool *model_pool(const struct model *m);
+
+/* The KV row of a token for a type, without opening for compute: for `show`'s memory table. */
+uint64_t model_kv_tok_bytes(const struct model *m, enum qtype type);
+
+/* Compute the rows and write their KV.  Errors: FORMAT (a weight row that is not finite, by
+ * tensor and row), ARG (a token or position out of range).  After an error the KV of the rows is
+ * unspecified, everything before them is untouched. */
+MUST_CHECK enum err model_step(struct model *m, const struct batch *b, const struct step_out *out);
+
+/* Layers with routed experts, for the shape of step_out.expert. */
+int32_t model_moe_layers(const struct model *m);
+
+#endif
