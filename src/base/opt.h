@@ -1,0 +1,85 @@
+/* opt.h - options of a program with subcommands, from one table.
+ *
+ * The table (cmd/opt.def, cmd/cmd.def) gives the parser, the environment (CROFT_<NAME>), the
+ * configuration file (name = value), --help, completion and the option part of the man page.
+ * A value comes from, in this order: flag, environment, file, default.
+ */
+#ifndef BASE_OPT_H
+#define BASE_OPT_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* FLAG takes no value (--name, --no-name in env/file: 1/0, true/false, on/off);
+ * COUNT is an integer that accepts k and K suffixes (32k = 32768); LIST may be repeated. */
+enum opt_type { OPT_FLAG, OPT_INT, OPT_COUNT, OPT_FLOAT, OPT_TEXT, OPT_CHOICE, OPT_LIST };
+
+struct opt_def {
+    const char *name;                   /* "ctx-size" */
+    char letter;                        /* 'c', or 0 */
+    const char *alias;                  /* other spellings, separated by spaces; or "" */
+    enum opt_type type;
+    const char *arg;                    /* "N", for help; for CHOICE the choices "f32|f16" */
+    const char *fallback;               /* the default as text, "" for unset */
+    double min, max;                    /* of INT, COUNT, FLOAT */
+    uint64_t cmds;                      /* bit i: command i takes it */
+    const char *help;                   /* one line */
+};
+
+struct cmd_def {
+    const char *name, *alias;           /* alias "" when none; several separated by spaces */
+    const char *args;                   /* "MODEL [PROMPT]" */
+    int n_operand_min, n_operand_max;
+    const char *help;                   /* one line */
+    const char *example;                /* one line to copy */
+};
+
+struct opt_table {
+    const char *program;                /* "croft": also the prefix of the environment */
+    const struct opt_def *opt;
+    int n_opt;
+    const struct cmd_def *cmd;
+    int n_cmd;
+};
+
+struct opt_set;
+
+/* Parse argv of command `cmd` (argv[0] is the command's name).  `config` is the path of the
+ * configuration file, or NULL; it may be absent.  On success *out is yours: opt_free().
+ * Errors: ARG with the nearest known flag, the allowed range or the missing operand; FORMAT for
+ * the configuration file (file and line). */
+MUST_CHECK enum err opt_parse(struct opt_set **out, const struct opt_table *t, int cmd, int argc,
+                              char **argv, const char *config);
+void opt_free(struct opt_set *o);
+
+/* Values by the option's index in the table.  Reading one with another type's getter, or one
+ * the command does not take, is a programming mistake (ASSERT). */
+bool opt_flag(const struct opt_set *o, int opt);
+int64_t opt_int(const struct opt_set *o, int opt);      /* INT, COUNT */
+double opt_float(const struct opt_set *o, int opt);
+const char *opt_text(const struct opt_set *o, int opt); /* TEXT, CHOICE; NULL when unset */
+int opt_list_n(const struct opt_set *o, int opt);
+const char *opt_list(const struct opt_set *o, int opt, int i);
+
+/* False when the value is the default. */
+bool opt_given(const struct opt_set *o, int opt);
+
+/* Change a value by name as a flag would ("/set temp 0.5" in the chat); the same checks.
+ * Errors: ARG. */
+MUST_CHECK enum err opt_set_by_name(struct opt_set *o, const char *name, const char *value);
+
+int opt_operands(const struct opt_set *o);
+const char *opt_operand(const struct opt_set *o, int i);
+
+/* The command of that name or alias, or -1; the nearest known name for a suggestion, or NULL. */
+int opt_find_cmd(const struct opt_table *t, const char *name);
+const char *opt_nearest_cmd(const struct opt_table *t, const char *name);
+
+/* Help pages.  cmd -1: the program's own. */
+void opt_help(const struct opt_table *t, int cmd, FILE *out);
+
+#endif
