@@ -83,24 +83,24 @@ static void dequant_q8_0_avx2(float *out, const void *x, int64_t n)
 
 static void dequant_q4_k_avx2(float *out, const void *x, int64_t n)
 {
-    float scale8[8], min8[8];
+    struct scales_min s;
 
     for (const struct block_q4_k *b = x; n > 0; n -= 256, b++) {
-        scales_min_k8(scale8, min8, b->scales, _cvtsh_ss(b->d), _cvtsh_ss(b->dmin));
-        for (int j = 0; j < 8; j++, out += 32)
-            put32_offset(out, q4_k_part(b->qs, j), scale8[j], -min8[j]);
+        scales_min_k8(&s, b->scales, _cvtsh_ss(b->d), _cvtsh_ss(b->dmin));
+        UNROLL for (int j = 0; j < 8; j++, out += 32)
+            put32_offset(out, q4_k_nibbles(b->qs, j), s.scale[j], s.offset[j]);
     }
 }
 
 static void dequant_q5_k_avx2(float *out, const void *x, int64_t n)
 {
-    float scale8[8], min8[8];
+    struct scales_min s;
 
     for (const struct block_q5_k *b = x; n > 0; n -= 256, b++) {
-        scales_min_k8(scale8, min8, b->scales, _cvtsh_ss(b->d), _cvtsh_ss(b->dmin));
-        for (int j = 0; j < 8; j++, out += 32)
-            put32_offset(out, _mm256_or_si256(q4_k_part(b->qs, j), q5_k_high(b->qh, j)),
-                         scale8[j], -min8[j]);
+        scales_min_k8(&s, b->scales, _cvtsh_ss(b->d), _cvtsh_ss(b->dmin));
+        UNROLL for (int j = 0; j < 8; j++, out += 32)
+            put32_offset(out, _mm256_or_si256(q4_k_nibbles(b->qs, j), q5_k_high(b->qh, j)),
+                         s.scale[j], s.offset[j]);
     }
 }
 
@@ -108,8 +108,8 @@ static void dequant_q6_k_avx2(float *out, const void *x, int64_t n)
 {
     for (const struct block_q6_k *b = x; n > 0; n -= 256, b++) {
         float d = _cvtsh_ss(b->d);
-        for (int j = 0; j < 8; j++, out += 32)
-            put32_scaled(out, _mm256_sub_epi8(q6_k_part(b, j), _mm256_set1_epi8(32)),
+        UNROLL for (int j = 0; j < 8; j++, out += 32)
+            put32_scaled(out, _mm256_sub_epi8(q6_k_values(b, j), _mm256_set1_epi8(32)),
                          d * (float)b->scales[2 * j], d * (float)b->scales[2 * j + 1]);
     }
 }

@@ -14,157 +14,109 @@ static __m256i dot_i8i8(__m256i a, __m256i b)
     return dot_u8i8(_mm256_sign_epi8(a, a), _mm256_sign_epi8(b, a));
 }
 
-/* k * (sum of the block's q) in lane 0, zero elsewhere: what an offset of k adds. */
-static __m256i offset_sum(const struct block_q8a *b, short k)
+static inline __m256 q4_0_block(__m256 sum, const struct block_q4_0 *a, const struct block_q8a *b)
 {
-    int sums;
-
-    memcpy(&sums, b->sum, 4);
-    return _mm256_zextsi128_si256(_mm_madd_epi16(_mm_cvtsi32_si128(sums), _mm_set1_epi16(k)));
+    __m256i p = dot_u8i8(nibbles32(a->qs), load32(b->q));
+    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, _mm256_sub_epi32(p, offset_sum(b, 8)));
 }
 
-static __m256 add_scaled(__m256 sum, float scale, __m256i v)
+static inline __m256 q4_1_block(__m256 sum, const struct block_q4_1 *a, const struct block_q8a *b)
 {
-    return _mm256_fmadd_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(v), sum);
+    __m256i p = dot_u8i8(nibbles32(a->qs), load32(b->q));
+    sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
+    return add_scaled(sum, _cvtsh_ss(a->m) * b->scale, offset_sum(b, 1));
 }
 
-static float dot_q4_0_avx2(const void *w, const void *x, int64_t n)
+static inline __m256 q5_0_block(__m256 sum, const struct block_q5_0 *a, const struct block_q8a *b)
 {
-    const struct block_q4_0 *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps();
-
-    for (; n > 0; n -= 32, a++, b++) {
-        __m256i p = dot_u8i8(nibbles32(a->qs), load32(b->q));
-        p = _mm256_sub_epi32(p, offset_sum(b, 8));
-        sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
-    }
-    return sum_f32x8(sum);
+    __m256i q = _mm256_or_si256(nibbles32(a->qs), spread_bits32(a->qh, 16));
+    __m256i p = _mm256_sub_epi32(dot_u8i8(q, load32(b->q)), offset_sum(b, 16));
+    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
 }
 
-static float dot_q4_1_avx2(const void *w, const void *x, int64_t n)
+static inline __m256 q8_0_block(__m256 sum, const struct block_q8_0 *a, const struct block_q8a *b)
 {
-    const struct block_q4_1 *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps(), offset = _mm256_setzero_ps();
-
-    for (; n > 0; n -= 32, a++, b++) {
-        __m256i p = dot_u8i8(nibbles32(a->qs), load32(b->q));
-        sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
-        offset = add_scaled(offset, _cvtsh_ss(a->m) * b->scale, offset_sum(b, 1));
-    }
-    return sum_f32x8(_mm256_add_ps(sum, offset));
+    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, dot_i8i8(load32(a->q), load32(b->q)));
 }
 
-static float dot_q5_0_avx2(const void *w, const void *x, int64_t n)
-{
-    const struct block_q5_0 *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps();
+DOT_32(q4_0, avx2)
+DOT_32(q4_1, avx2)
+DOT_32(q5_0, avx2)
+DOT_32(q8_0, avx2)
 
-    for (; n > 0; n -= 32, a++, b++) {
-        __m256i q = _mm256_or_si256(nibbles32(a->qs), spread_bits32(a->qh, 16));
-        __m256i p = _mm256_sub_epi32(dot_u8i8(q, load32(b->q)), offset_sum(b, 16));
-        sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
-    }
-    return sum_f32x8(sum);
+static inline void q4_k_scales(struct scales_min *s, const struct block_q4_k *a)
+{
+    scales_min_k8(s, a->scales, _cvtsh_ss(a->d), _cvtsh_ss(a->dmin));
 }
 
-static float dot_q8_0_avx2(const void *w, const void *x, int64_t n)
+static inline __m256 q4_k_part(__m256 sum, const struct block_q4_k *a, const struct block_q8a *b,
+                               int j, const struct scales_min *s)
 {
-    const struct block_q8_0 *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps();
-
-    for (; n > 0; n -= 32, a++, b++)
-        sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, dot_i8i8(load32(a->q), load32(b->q)));
-    return sum_f32x8(sum);
+    __m256i p = dot_u8i8(q4_k_nibbles(a->qs, j), load32(b->q));
+    sum = add_scaled(sum, s->scale[j] * b->scale, p);
+    return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
 }
 
-static float dot_q4_k_avx2(const void *w, const void *x, int64_t n)
+static inline void q5_k_scales(struct scales_min *s, const struct block_q5_k *a)
 {
-    const struct block_q4_k *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps(), offset = _mm256_setzero_ps();
-    float scale8[8], min8[8];
-
-    for (; n > 0; n -= 256, a++, b += 8) {
-        scales_min_k8(scale8, min8, a->scales, _cvtsh_ss(a->d), _cvtsh_ss(a->dmin));
-        for (int j = 0; j < 8; j++) {
-            __m256i p = dot_u8i8(q4_k_part(a->qs, j), load32(b[j].q));
-            sum = add_scaled(sum, scale8[j] * b[j].scale, p);
-            offset = add_scaled(offset, min8[j] * b[j].scale, offset_sum(&b[j], 1));
-        }
-    }
-    return sum_f32x8(_mm256_sub_ps(sum, offset));
+    scales_min_k8(s, a->scales, _cvtsh_ss(a->d), _cvtsh_ss(a->dmin));
 }
 
-static float dot_q5_k_avx2(const void *w, const void *x, int64_t n)
+static inline __m256 q5_k_part(__m256 sum, const struct block_q5_k *a, const struct block_q8a *b,
+                               int j, const struct scales_min *s)
 {
-    const struct block_q5_k *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps(), offset = _mm256_setzero_ps();
-    float scale8[8], min8[8];
-
-    for (; n > 0; n -= 256, a++, b += 8) {
-        scales_min_k8(scale8, min8, a->scales, _cvtsh_ss(a->d), _cvtsh_ss(a->dmin));
-        for (int j = 0; j < 8; j++) {
-            __m256i q = _mm256_or_si256(q4_k_part(a->qs, j), q5_k_high(a->qh, j));
-            sum = add_scaled(sum, scale8[j] * b[j].scale, dot_u8i8(q, load32(b[j].q)));
-            offset = add_scaled(offset, min8[j] * b[j].scale, offset_sum(&b[j], 1));
-        }
-    }
-    return sum_f32x8(_mm256_sub_ps(sum, offset));
+    __m256i q = _mm256_or_si256(q4_k_nibbles(a->qs, j), q5_k_high(a->qh, j));
+    sum = add_scaled(sum, s->scale[j] * b->scale, dot_u8i8(q, load32(b->q)));
+    return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
 }
 
-/* The 8-bit scales 2j and 2j + 1 as 16-bit factors of the low and the high 128 bits. */
-static __m256i two_scales(__m128i scales, int j)
+/* The block's scale and its sixteen 8-bit factors. */
+struct scales_q6_k { float d; __m128i factor; };
+
+static inline void q6_k_scales(struct scales_q6_k *s, const struct block_q6_k *a)
 {
-    const __m128i first = _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-    __m128i at = _mm_add_epi8(first, _mm_set1_epi8((char)(2 * j)));
-    return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, at));
+    s->d = _cvtsh_ss(a->d);
+    s->factor = load16(a->scales);
 }
 
-static float dot_q6_k_avx2(const void *w, const void *x, int64_t n)
+static inline __m256 q6_k_part(__m256 sum, const struct block_q6_k *a, const struct block_q8a *b,
+                               int j, const struct scales_q6_k *s)
 {
-    const struct block_q6_k *a = w;
-    const struct block_q8a *b = x;
-    __m256 sum = _mm256_setzero_ps();
-
-    for (; n > 0; n -= 256, a++, b += 8) {
-        __m128i scales = load16(a->scales);
-        float d = _cvtsh_ss(a->d);
-        for (int j = 0; j < 8; j++) {
-            __m256i q = _mm256_sub_epi8(q6_k_part(a, j), _mm256_set1_epi8(32));
-            __m256i pairs = _mm256_maddubs_epi16(_mm256_sign_epi8(q, q),
-                                                 _mm256_sign_epi8(load32(b[j].q), q));
-            sum = add_scaled(sum, d * b[j].scale, _mm256_madd_epi16(pairs, two_scales(scales, j)));
-        }
-    }
-    return sum_f32x8(sum);
+    /* Factors 2j and 2j + 1 as 16-bit numbers in the low and the high 128 bits. */
+    __m128i at = _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    at = _mm_add_epi8(at, _mm_set1_epi8((char)(2 * j)));
+    __m256i two = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(s->factor, at));
+    __m256i q = _mm256_sub_epi8(q6_k_values(a, j), _mm256_set1_epi8(32));
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_sign_epi8(q, q),
+                                         _mm256_sign_epi8(load32(b->q), q));
+    return add_scaled(sum, s->d * b->scale, _mm256_madd_epi16(pairs, two));
 }
 
-/* Four independent sums hide the latency of the multiply-add; the order is fixed by n. */
+DOT_256(q4_k, avx2, struct scales_min)
+DOT_256(q5_k, avx2, struct scales_min)
+DOT_256(q6_k, avx2, struct scales_q6_k)
+
+/* A product of floats, with the sums as in DOT_32. */
 #define DOT_FLOAT(id, bytes, LOAD8, ONE)                                                \
 static float dot_##id##_avx2(const void *w, const void *x, int64_t n)                   \
 {                                                                                       \
     const uint8_t *a = w;                                                               \
     const float *b = x;                                                                 \
-    __m256 s[4] = { _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),      \
-                    _mm256_setzero_ps() };                                              \
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                         \
     float tail = 0;                                                                     \
-    int64_t i = 0;                                                                      \
                                                                                         \
-    for (; i + 32 <= n; i += 32)                                                        \
-        for (int j = 0; j < 4; j++)                                                     \
-            s[j] = _mm256_fmadd_ps(LOAD8(a + (i + 8 * j) * (bytes)),                    \
-                                   _mm256_loadu_ps(b + i + 8 * j), s[j]);               \
-    for (; i + 8 <= n; i += 8)                                                          \
-        s[0] = _mm256_fmadd_ps(LOAD8(a + i * (bytes)), _mm256_loadu_ps(b + i), s[0]);   \
-    for (; i < n; i++)                                                                  \
-        tail += ONE(a + i * (bytes)) * b[i];                                            \
-    s[0] = _mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3]));         \
-    return sum_f32x8(s[0]) + tail;                                                      \
+    for (; n >= 32; n -= 32, a += 32 * (bytes), b += 32) {                              \
+        s0 = _mm256_fmadd_ps(LOAD8(a), _mm256_loadu_ps(b), s0);                         \
+        s1 = _mm256_fmadd_ps(LOAD8(a + 8 * (bytes)), _mm256_loadu_ps(b + 8), s1);       \
+        s2 = _mm256_fmadd_ps(LOAD8(a + 16 * (bytes)), _mm256_loadu_ps(b + 16), s2);     \
+        s3 = _mm256_fmadd_ps(LOAD8(a + 24 * (bytes)), _mm256_loadu_ps(b + 24), s3);     \
+    }                                                                                   \
+    for (; n >= 8; n -= 8, a += 8 * (bytes), b += 8)                                    \
+        s0 = _mm256_fmadd_ps(LOAD8(a), _mm256_loadu_ps(b), s0);                         \
+    for (; n > 0; n--, a += (bytes), b++)                                               \
+        tail += ONE(a) * *b;                                                            \
+    s0 = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));                   \
+    return sum_f32x8(s0) + tail;                                                        \
 }
 
 static __m256 load_f32x8(const void *p)

@@ -42,7 +42,7 @@ static float block_peak(const __m256 v[4])
     float f;
     int bits;
 
-    for (int j = 0; j < 4; j++)
+    UNROLL for (int j = 0; j < 4; j++)
         peak = _mm256_max_epi32(peak, _mm256_and_si256(_mm256_castps_si256(v[j]), mask));
     __m128i p = _mm_max_epi32(_mm256_castsi256_si128(peak), _mm256_extracti128_si256(peak, 1));
     p = _mm_max_epi32(p, _mm_shuffle_epi32(p, 0x4e));
@@ -63,7 +63,7 @@ static __m256i pack_i8x32(const __m256i q[4])
 
 static void load_block(__m256 v[4], const float *x)
 {
-    for (int j = 0; j < 4; j++)
+    UNROLL for (int j = 0; j < 4; j++)
         v[j] = _mm256_loadu_ps(x + 8 * j);
 }
 
@@ -92,7 +92,7 @@ static void quant_q8_0_avx2(void *out, const float *x, int64_t n)
         }
         b->d = (uint16_t)_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(scale8),
                                                         _MM_FROUND_TO_NEAREST_INT), 0);
-        for (int j = 0; j < 4; j++)
+        UNROLL for (int j = 0; j < 4; j++)
             q[j] = round_away(_mm256_mul_ps(v[j], _mm256_set1_ps(inv)));
         _mm256_storeu_si256((__m256i *)(void *)b->q, pack_i8x32(q));
     }
@@ -113,7 +113,7 @@ static void quant_q8a_avx2(void *out, const float *x, int64_t n)
             continue;
         }
         __m256 inv = _mm256_set1_ps(127 / peak);
-        for (int j = 0; j < 4; j++)
+        UNROLL for (int j = 0; j < 4; j++)
             q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], inv));
         __m256i bytes = pack_i8x32(q);
         __m256i s = _mm256_madd_epi16(_mm256_maddubs_epi16(one8, bytes), one16);

@@ -63,7 +63,7 @@ static __m256 exp_f32x8(__m256 v)
                                _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m256 r = _mm256_fnmadd_ps(k, ln2_low, _mm256_fnmadd_ps(k, ln2_high, v));
     __m256 p = _mm256_set1_ps(1 / 5040.0f);
-    for (int i = 0; i < 6; i++)
+    UNROLL for (int i = 0; i < 6; i++)
         p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(c[i]));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1));
     __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(k),

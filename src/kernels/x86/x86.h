@@ -10,6 +10,13 @@
 #include <immintrin.h>
 #include <string.h>
 
+/* Before a loop of constant length whose index selects registers or shifts. */
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 /* All eight lanes, added in one fixed order. */
 static inline float sum_f32x8(__m256 v)
 {
@@ -57,8 +64,11 @@ static inline __m256i spread_bits32(uint32_t bits, char value)
     return _mm256_and_si256(set, _mm256_set1_epi8(value));
 }
 
+/* What the parts of q4_k and q5_k share: w = scale * q + offset. */
+struct scales_min { float scale[8], offset[8]; };
+
 /* The eight scales and minima of a q4_k or q5_k block, multiplied out. */
-static inline void scales_min_k8(float scale[8], float min[8], const uint8_t *packed, float d,
+static inline void scales_min_k8(struct scales_min *out, const uint8_t *packed, float d,
                                  float dmin)
 {
     uint32_t a, b, c;
@@ -72,12 +82,12 @@ static inline void scales_min_k8(float scale[8], float min[8], const uint8_t *pa
     mn = (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4) << 32 | (b & 0x3f3f3f3f);
     __m256i sc32 = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)sc));
     __m256i mn32 = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)mn));
-    _mm256_storeu_ps(scale, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(sc32)));
-    _mm256_storeu_ps(min, _mm256_mul_ps(_mm256_set1_ps(dmin), _mm256_cvtepi32_ps(mn32)));
+    _mm256_storeu_ps(out->scale, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(sc32)));
+    _mm256_storeu_ps(out->offset, _mm256_mul_ps(_mm256_set1_ps(-dmin), _mm256_cvtepi32_ps(mn32)));
 }
 
 /* 32 elements of q6_k as values 0..63; `part` is i / 32, 0..7. */
-static inline __m256i q6_k_part(const struct block_q6_k *b, int part)
+static inline __m256i q6_k_values(const struct block_q6_k *b, int part)
 {
     int half = part / 4, t = part % 4;
     __m256i low = load32(b->ql + 64 * half + 32 * (t & 1));
@@ -90,7 +100,7 @@ static inline __m256i q6_k_part(const struct block_q6_k *b, int part)
 }
 
 /* 32 elements of q4_k or q5_k's nibbles, 0..15; `part` is i / 32, 0..7. */
-static inline __m256i q4_k_part(const uint8_t *qs, int part)
+static inline __m256i q4_k_nibbles(const uint8_t *qs, int part)
 {
     __m256i v = load32(qs + 32 * (part / 2));
     return _mm256_and_si256(part & 1 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
@@ -102,6 +112,62 @@ static inline __m256i q5_k_high(const uint8_t *qh, int part)
     __m256i bit = _mm256_set1_epi8((char)(1 << part)), v = load32(qh);
     return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit),
                             _mm256_set1_epi8(16));
+}
+
+static inline __m256 add_scaled(__m256 sum, float scale, __m256i v)
+{
+    return _mm256_fmadd_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(v), sum);
+}
+
+/* k * (sum of the block's q) in lane 0, zero elsewhere: what an offset of k adds. */
+static inline __m256i offset_sum(const struct block_q8a *b, short k)
+{
+    int sums;
+
+    memcpy(&sums, b->sum, 4);
+    return _mm256_zextsi128_si256(_mm_madd_epi16(_mm_cvtsi32_si128(sums), _mm_set1_epi16(k)));
+}
+
+/* A product from `id`_block(sum, a, b), which adds one block of 32.  Four independent sums hide
+ * the latency of the multiply-add; which one a block goes to depends on n alone. */
+#define DOT_32(id, isa)                                                                 \
+static float dot_##id##_##isa(const void *w, const void *x, int64_t n)                  \
+{                                                                                       \
+    const struct block_##id *a = w;                                                     \
+    const struct block_q8a *b = x;                                                      \
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                         \
+                                                                                        \
+    for (; n >= 128; n -= 128, a += 4, b += 4) {                                        \
+        s0 = id##_block(s0, a, b);                                                      \
+        s1 = id##_block(s1, a + 1, b + 1);                                              \
+        s2 = id##_block(s2, a + 2, b + 2);                                              \
+        s3 = id##_block(s3, a + 3, b + 3);                                              \
+    }                                                                                   \
+    for (; n > 0; n -= 32, a++, b++)                                                    \
+        s0 = id##_block(s0, a, b);                                                      \
+    return sum_f32x8(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));      \
+}
+
+/* The same from `id`_part(sum, a, b, j, scales), which adds elements 32j .. 32j+31 of a block
+ * of 256, after `id`_scales(scales, a) has unpacked what the eight parts share. */
+#define DOT_256(id, isa, scales_type)                                                   \
+static float dot_##id##_##isa(const void *w, const void *x, int64_t n)                  \
+{                                                                                       \
+    const struct block_##id *a = w;                                                     \
+    const struct block_q8a *b = x;                                                      \
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                         \
+    scales_type scales;                                                                 \
+                                                                                        \
+    for (; n > 0; n -= 256, a++, b += 8) {                                              \
+        id##_scales(&scales, a);                                                        \
+        UNROLL for (int j = 0; j < 8; j += 4) {                                         \
+            s0 = id##_part(s0, a, b + j, j, &scales);                                   \
+            s1 = id##_part(s1, a, b + j + 1, j + 1, &scales);                           \
+            s2 = id##_part(s2, a, b + j + 2, j + 2, &scales);                           \
+            s3 = id##_part(s3, a, b + j + 3, j + 3, &scales);                           \
+        }                                                                               \
+    }                                                                                   \
+    return sum_f32x8(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));      \
 }
 
 #endif
