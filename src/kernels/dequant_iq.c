@@ -108,7 +108,7 @@ void dequant_iq3_s(float *out, const void *x, int64_t n)
             int index = b->qs[g] | (b->qh[g / 8] >> g % 8 & 1) << 8;
             float scale = f16_to_f32(b->d) * (float)(1 + 2 * nib);
             put_row4(out, scale, levels_iq3_s, grid_iq3_s[index],
-                     b->signs[g / 2] >> (g % 2 ? 4 : 0));
+                     (unsigned)b->signs[g / 2] >> (g % 2 ? 4 : 0));
         }
     }
 }
