@@ -26,8 +26,8 @@ static int isa_levels(unsigned out[3])
     return n;
 }
 
-/* The golden file, and the bytes of one of its tensors; its header is plain JSON without
- * spaces inside a tensor's entry that would need a parser. */
+/* The golden file in memory.  Its header is JSON as the safetensors library writes it, without
+ * spaces, so that a search for the key is parser enough here. */
 static struct { char *bytes; size_t size; } golden;
 
 static void golden_read(void)

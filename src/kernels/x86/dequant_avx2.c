@@ -99,7 +99,7 @@ static void dequant_q5_k_avx2(float *out, const void *x, int64_t n)
     for (const struct block_q5_k *b = x; n > 0; n -= 256, b++) {
         scales_min_k8(&s, b->scales, _cvtsh_ss(b->d), _cvtsh_ss(b->dmin));
         UNROLL for (int j = 0; j < 8; j++, out += 32)
-            put32_offset(out, _mm256_or_si256(q4_k_nibbles(b->qs, j), q5_k_high(b->qh, j)),
+            put32_offset(out, _mm256_or_si256(q4_k_nibbles(b->qs, j), bit_of_part(b->qh, j, 16)),
                          s.scale[j], s.offset[j]);
     }
 }

@@ -67,7 +67,7 @@ static inline void q5_k_scales(struct scales_min *s, const struct block_q5_k *a)
 static inline __m256 q5_k_part(__m256 sum, const struct block_q5_k *a, const struct block_q8a *b,
                                int j, const struct scales_min *s)
 {
-    __m256i q = _mm256_or_si256(q4_k_nibbles(a->qs, j), q5_k_high(a->qh, j));
+    __m256i q = _mm256_or_si256(q4_k_nibbles(a->qs, j), bit_of_part(a->qh, j, 16));
     sum = add_scaled(sum, s->scale[j] * b->scale, dot_u8i8(q, load32(b->q)));
     return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
 }

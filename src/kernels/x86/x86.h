@@ -106,12 +106,20 @@ static inline __m256i q4_k_nibbles(const uint8_t *qs, int part)
     return _mm256_and_si256(part & 1 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
 }
 
-/* The fifth bit of 32 elements of q5_k, 0 or 16. */
-static inline __m256i q5_k_high(const uint8_t *qh, int part)
+/* 32 bytes that are `value` where bit `part` of p's byte is set, else 0: the high bits of q5_k
+ * and q3_k. */
+static inline __m256i bit_of_part(const uint8_t *p, int part, char value)
 {
-    __m256i bit = _mm256_set1_epi8((char)(1 << part)), v = load32(qh);
+    __m256i bit = _mm256_set1_epi8((char)(1 << part)), v = load32(p);
     return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit),
-                            _mm256_set1_epi8(16));
+                            _mm256_set1_epi8(value));
+}
+
+/* 32 elements of q2_k or q3_k's low bits, 0..3; `part` is i / 32, 0..7. */
+static inline __m256i two_bits_part(const uint8_t *qs, int part)
+{
+    __m256i v = _mm256_srli_epi16(load32(qs + part / 4 * 32), part % 4 * 2);
+    return _mm256_and_si256(v, _mm256_set1_epi8(3));
 }
 
 static inline __m256 add_scaled(__m256 sum, float scale, __m256i v)
