@@ -1,0 +1,151 @@
+/* dequant_basic.c - what the bytes of the plain and the 32-element types mean; ternary too. */
+#include "kernels/ref.h"
+#include "kernels/blocks_act.h"
+#include "kernels/unpack.h"
+#include "base/f16.h"
+
+#include <string.h>
+
+void dequant_f32(float *out, const void *x, int64_t n)
+{
+    if (n > 0)
+        memcpy(out, x, (size_t)n * sizeof(float));
+}
+
+void dequant_f16(float *out, const void *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, (const uint8_t *)x + 2 * i, 2);
+        out[i] = f16_to_f32(h);
+    }
+}
+
+void dequant_bf16(float *out, const void *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, (const uint8_t *)x + 2 * i, 2);
+        out[i] = bf16_to_f32(h);
+    }
+}
+
+/* Element i of 32 in nibble order. */
+static int nibble(const uint8_t *qs, int i)
+{
+    return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
+}
+
+void unpack_q4_0(struct unpacked *u, const struct block_q4_0 *b)
+{
+    u->scale[0] = u->scale[1] = f16_to_f32(b->d);
+    for (int i = 0; i < 32; i++)
+        u->q[i] = (int8_t)(nibble(b->qs, i) - 8);
+}
+
+void unpack_q4_1(struct unpacked *u, const struct block_q4_1 *b)
+{
+    u->scale[0] = u->scale[1] = f16_to_f32(b->d);
+    u->offset[0] = u->offset[1] = f16_to_f32(b->m);
+    for (int i = 0; i < 32; i++)
+        u->q[i] = (int8_t)nibble(b->qs, i);
+}
+
+void unpack_q5_0(struct unpacked *u, const struct block_q5_0 *b)
+{
+    u->scale[0] = u->scale[1] = f16_to_f32(b->d);
+    for (int i = 0; i < 32; i++)
+        u->q[i] = (int8_t)((nibble(b->qs, i) | (int)(b->qh >> i & 1) << 4) - 16);
+}
+
+void unpack_q5_1(struct unpacked *u, const struct block_q5_1 *b)
+{
+    u->scale[0] = u->scale[1] = f16_to_f32(b->d);
+    u->offset[0] = u->offset[1] = f16_to_f32(b->m);
+    for (int i = 0; i < 32; i++)
+        u->q[i] = (int8_t)(nibble(b->qs, i) | (int)(b->qh >> i & 1) << 4);
+}
+
+void unpack_q8_0(struct unpacked *u, const struct block_q8_0 *b)
+{
+    u->scale[0] = u->scale[1] = f16_to_f32(b->d);
+    memcpy(u->q, b->q, 32);
+}
+
+#define DEQUANT(id, offset_expr)                                        \
+void dequant_##id(float *out, const void *x, int64_t n)                 \
+{                                                                       \
+    const struct block_##id *b = x;                                     \
+    struct unpacked u;                                                  \
+                                                                        \
+    for (; n > 0; n -= 32, out += 32, b++) {                            \
+        unpack_##id(&u, b);                                             \
+        for (int i = 0; i < 32; i++)                                    \
+            out[i] = u.scale[i / 16] * (float)u.q[i] offset_expr;       \
+    }                                                                   \
+}
+DEQUANT(q4_0, )
+DEQUANT(q4_1, + u.offset[i / 16])
+DEQUANT(q5_0, )
+DEQUANT(q5_1, + u.offset[i / 16])
+DEQUANT(q8_0, )
+
+void dequant_q8a(float *out, const void *x, int64_t n)
+{
+    const struct block_q8a *b = x;
+
+    for (; n > 0; n -= 32, out += 32, b++)
+        for (int i = 0; i < 32; i++)
+            out[i] = b->scale * (float)b->q[i];
+}
+
+/* Four-bit floats (e2m1), doubled to be integers, with a power of two for each 32. */
+void dequant_mxfp4(float *out, const void *x, int64_t n)
+{
+    static const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+    const struct block_mxfp4 *b = x;
+
+    for (; n > 0; n -= 32, out += 32, b++)
+        for (int i = 0; i < 32; i++)
+            out[i] = mxfp4_half_scale(b->e) * (float)value[nibble(b->qs, i)];
+}
+
+/* Five base-3 digits in a byte, most significant first: the byte is ceil(number * 256 / 243),
+ * so that times 3 the next digit stands above bit 8. */
+static float *put_digits(float *out, const uint8_t *qs, int n_byte, int n_digit, float d)
+{
+    static const uint8_t pow3[5] = { 1, 3, 9, 27, 81 };
+
+    for (int digit = 0; digit < n_digit; digit++) {
+        for (int i = 0; i < n_byte; i++) {
+            uint8_t q = (uint8_t)(qs[i] * pow3[digit]);
+            *out++ = d * (float)((q * 3 >> 8) - 1);
+        }
+    }
+    return out;
+}
+
+void dequant_tq1_0(float *out, const void *x, int64_t n)
+{
+    const struct block_tq1_0 *b = x;
+
+    for (; n > 0; n -= 256, b++) {
+        float d = f16_to_f32(b->d);
+        out = put_digits(out, b->qs, 32, 5, d);
+        out = put_digits(out, b->qs + 32, 16, 5, d);
+        out = put_digits(out, b->qh, 4, 4, d);
+    }
+}
+
+void dequant_tq2_0(float *out, const void *x, int64_t n)
+{
+    const struct block_tq2_0 *b = x;
+
+    for (; n > 0; n -= 256, out += 256, b++) {
+        float d = f16_to_f32(b->d);
+        for (int i = 0; i < 256; i++) {
+            int half = i / 128, k = i % 128, q = b->qs[32 * half + k % 32] >> 2 * (k / 32) & 3;
+            out[i] = d * (float)(q - 1);
+        }
+    }
+}

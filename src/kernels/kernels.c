@@ -1,0 +1,98 @@
+/* kernels.c - build the kernel table: references first, then what the CPU can do. */
+#include "kernels/ref.h"
+
+#include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
+const struct qtype_info qtype_info[QTYPE_COUNT] = {
+#define QTYPE(id, gguf, elems, bytes, act, name) \
+    [QTYPE_##id] = { name, gguf, elems, bytes, QTYPE_##act },
+#include "kernels/qtype.def"
+#undef QTYPE
+};
+
+enum qtype qtype_from_gguf(uint32_t gguf_id)
+{
+    for (int q = 0; q < QTYPE_COUNT; q++)
+        if (qtype_info[q].gguf_id >= 0 && (uint32_t)qtype_info[q].gguf_id == gguf_id)
+            return (enum qtype)q;
+    return QTYPE_COUNT;
+}
+
+/* Activations are never weights. */
+#define dot_q8a NULL
+
+void kernels_init(struct kernels *k, unsigned isa)
+{
+    *k = (struct kernels){
+        .quant = {
+            [QTYPE_f32] = quant_f32, [QTYPE_f16] = quant_f16, [QTYPE_bf16] = quant_bf16,
+            [QTYPE_q8_0] = quant_q8_0, [QTYPE_q8a] = quant_q8a,
+        },
+#define QTYPE(id, ...) .dequant[QTYPE_##id] = dequant_##id, .dot[QTYPE_##id] = dot_##id,
+#include "kernels/qtype.def"
+#undef QTYPE
+        .rmsnorm = rmsnorm,
+        .axpy = axpy,
+        .scale = scale,
+        .swiglu = swiglu,
+        .all_finite = all_finite,
+    };
+#ifdef __x86_64__
+    if (isa & ISA_AVX2) {
+        kernels_add_dot_avx2(k);
+        kernels_add_dequant_avx2(k);
+        kernels_add_quant_avx2(k);
+        kernels_add_vec_avx2(k);
+    }
+    if (isa & ISA_AVX512)
+        kernels_add_dot_avx512(k);
+#endif
+}
+
+#ifdef __x86_64__
+/* __builtin_cpu_supports() also asks the operating system, but clang's does not know F16C. */
+static bool cpu_has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
+unsigned isa_detect(void)
+{
+    unsigned isa = 0;
+
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c())
+        isa |= ISA_AVX2;
+    if ((isa & ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        isa |= ISA_AVX512;
+#endif
+    return isa;
+}
+
+bool isa_parse(const char *name, unsigned *isa)
+{
+    *isa = 0;
+    if (!strcmp(name, "ref"))
+        return true;
+    if (!strcmp(name, "avx2"))
+        *isa = ISA_AVX2;
+    else if (!strcmp(name, "avx512"))
+        *isa = ISA_AVX2 | ISA_AVX512;
+    else if (!strcmp(name, "auto"))
+        *isa = isa_detect();
+    else
+        return false;
+    return true;
+}
+
+const char *isa_name(unsigned isa)
+{
+    return isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "ref";
+}

@@ -1,0 +1,25 @@
+/* ref.h - the scalar references by name, for the files that define them. */
+#ifndef KERNELS_REF_H
+#define KERNELS_REF_H
+
+#include "kernels/kernels.h"
+
+/* A line added to qtype.def without its two functions fails to link. */
+#define QTYPE(id, ...) dequant_fn dequant_##id; dot_fn dot_##id;
+#include "kernels/qtype.def"
+#undef QTYPE
+quant_fn quant_f32, quant_f16, quant_bf16, quant_q8_0, quant_q8a;
+rmsnorm_fn rmsnorm;
+axpy_fn axpy;
+scale_fn scale;
+swiglu_fn swiglu;
+all_finite_fn all_finite;
+
+/* Each accelerated file offers one function that overwrites the slots it is good at. */
+void kernels_add_dot_avx2(struct kernels *k);
+void kernels_add_dequant_avx2(struct kernels *k);
+void kernels_add_quant_avx2(struct kernels *k);
+void kernels_add_vec_avx2(struct kernels *k);
+void kernels_add_dot_avx512(struct kernels *k);
+
+#endif
