@@ -111,7 +111,8 @@ static enum err open_regular(struct file_map *m)
     if (m->fd < 0)
         return err_set(ERR_IO, "FILE-06", "%s: cannot be opened: %s%s", m->path, strerror(errno),
                        errno == EACCES ? "; give yourself the right to read it" :
-                       errno == EMFILE ? "; raise the limit of open files (ulimit -n)" : "");
+                       errno == EMFILE ? "; raise the limit of open files (ulimit -n)" :
+                       "; check the path and the disk it is on");
     if (fstat(m->fd, &st))
         return err_set(ERR_IO, "FILE-07", "%s: cannot be examined: %s; check the disk it is on",
                        m->path, strerror(errno));

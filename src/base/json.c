@@ -47,6 +47,9 @@ enum err json_parse(json_t **out, const char *text, size_t len, size_t max, cons
     if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         return err_set(ERR_NOMEM, "JSON-03", "%s: no memory to read %zu bytes of JSON; close "
                        "other programs", what, len);
+    for (char *c = error.text; *c; c++)         /* it quotes the input, and may reach a terminal */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
     return err_set(ERR_FORMAT, "JSON-04", "%s: not valid JSON at line %d, column %d: %s; correct "
                    "it there", what, error.line, error.column, error.text);
 }

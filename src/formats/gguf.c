@@ -372,7 +372,7 @@ static enum err place_tensors(const struct reader *r, struct gguf_part *p)
 static enum err refuse_magic(const struct reader *r)
 {
     static const struct { const char *bytes, *say; } other[] = {
-        { "version https://git-lfs", "a Git LFS pointer, not the model itself; run `git lfs pull`" },
+        { "version https://git-lfs", "a Git LFS pointer, not the model; run `git lfs pull`" },
         { "PK\x03\x04", "a zip or PyTorch file; croft reads GGUF: get a .gguf of the model" },
         { "<!DOCTYPE", "a web page; download the file itself, not the page about it" },
         { "<html", "a web page; download the file itself, not its page" },
