@@ -1,8 +1,30 @@
-/* json.c - see json.h. */
+/* json.c - see json.h.
+ *
+ * jansson reports some failed allocations as errors of syntax, so it gets its memory through
+ * us and we remember whether any was refused.
+ */
 #include "base/json.h"
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+
+static _Thread_local bool out_of_memory;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void *allocate(size_t n)
+{
+    void *p = malloc(n);
+
+    out_of_memory |= !p;
+    return p;
+}
+
+static void set_allocator(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
 
 /* The deepest nesting of brackets outside strings.  Text that is not JSON may be miscounted;
  * it is refused by the parser then, which nests at most as deep as what was counted. */
@@ -40,11 +62,12 @@ enum err json_parse(json_t **out, const char *text, size_t len, size_t max, cons
     if (nesting(text, len) > JSON_DEPTH_MAX)
         return err_set(ERR_LIMIT, "JSON-02", "%s: JSON nested deeper than %d levels; flatten it",
                        what, JSON_DEPTH_MAX);
+    pthread_once(&once, set_allocator);
+    out_of_memory = false;
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (*out)
         return OK;
-    /* jansson leaves the text empty where only an allocation can have failed. */
-    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
+    if (out_of_memory)
         return err_set(ERR_NOMEM, "JSON-03", "%s: no memory to read %zu bytes of JSON; close "
                        "other programs", what, len);
     for (char *c = error.text; *c; c++)         /* it quotes the input, and may reach a terminal */

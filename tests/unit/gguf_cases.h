@@ -137,7 +137,8 @@ static const struct gguf_case gguf_bad[] = {
     { "split-plain-name", ERR_FORMAT, "name does not end in",
       "h:0,2 u:split.no=0 u:split.count=3" },
     { "split-count-text", ERR_FORMAT, "one non-negative integer", "h:0,1 s:split.count=3" },
-    { "split-tensors-lie", ERR_FORMAT, "split.tensors.count is 5", "h:0,1 u:split.tensors.count=5" },
+    { "split-tensors-lie", ERR_FORMAT, "split.tensors.count is 5",
+      "h:0,1 u:split.tensors.count=5" },
 };
 
 enum { GGUF_BAD_COUNT = sizeof(gguf_bad) / sizeof(gguf_bad[0]) };

@@ -334,7 +334,8 @@ Test(weights, getters_check_type_and_range)
     double f;
     bool t;
 
-    build_gguf(&b, "h:0,10 u:u=7 \"i8 4:1 1:-3 \"i64 4:11 8:-9000000000 \"u8 4:0 1:200 \"f 4:6 f:2.5 "
+    build_gguf(&b, "h:0,10 u:u=7 \"i8 4:1 1:-3 \"i64 4:11 8:-9000000000 \"u8 4:0 1:200 "
+               "\"f 4:6 f:2.5 "
                "\"nan 4:6 4:0x7fc00000 \"inf 4:12 8:0x7ff0000000000000 \"t 4:7 1:1 s:s=hello "
                "\"l 4:9 4:3 8:2 2:-5 2:600");
     cr_assert_eq(weights_open_bytes(&w, "getters.gguf", buf_text(&b), b.len), OK);
