@@ -1,0 +1,184 @@
+/* test_alloc.c - every allocation of weights_open() and safetensors_open() fails once.
+ *
+ * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign.
+ * Each body is repeated with its n-th allocation failing, n = 1, 2, 3, ..., until it passes
+ * without reaching it.  Every earlier run must report ERR_NOMEM; the leak sanitizer and the
+ * count of open descriptors see what it leaves behind.  jansson's allocations come through
+ * json.c, and so through here.
+ */
+#include "formats/safetensors.h"
+#include "formats/weights.h"
+
+#include "../unit/gguf_build.h"
+#include "../unit/gguf_cases.h"
+#include "../unit/temp_file.h"
+
+#include <errno.h>
+
+static long countdown = -1;             /* -1: never fail */
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+char *__real_strdup(const char *s);
+int __real_posix_memalign(void **p, size_t align, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+char *__wrap_strdup(const char *s);
+int __wrap_posix_memalign(void **p, size_t align, size_t n);
+
+static int fails(void)
+{
+    return countdown > 0 && --countdown == 0;
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+char *__wrap_strdup(const char *s)
+{
+    return fails() ? NULL : __real_strdup(s);
+}
+
+int __wrap_posix_memalign(void **p, size_t align, size_t n)
+{
+    return fails() ? ENOMEM : __real_posix_memalign(p, align, n);
+}
+
+static struct temp temp;
+static char one[160], shard[160], vectors[160];
+
+static enum err open_weights(const char *path, bool in_memory)
+{
+    struct weights_options o = { .in_memory = in_memory };
+    struct weights *w;
+    enum err e = weights_open(&w, path, &o);
+
+    weights_free(w);
+    return e;
+}
+
+static enum err body_mapped(void)
+{
+    return open_weights(one, false);
+}
+
+static enum err body_in_memory(void)
+{
+    return open_weights(one, true);
+}
+
+static enum err body_shards(void)
+{
+    return open_weights(shard, false);
+}
+
+static enum err body_safetensors(void)
+{
+    struct safetensors s;
+    enum err e = safetensors_open(&s, vectors);
+
+    if (e == OK)
+        safetensors_close(&s);
+    return e;
+}
+
+static enum err body_st_writer(void)
+{
+    struct st_decl decl = { "a", ST_F32, 1, { 1 } };
+    struct st_writer w;
+    float x = 1;
+    enum err e = st_writer_open(&w, temp_path(&temp, "out"), &decl, 1);
+
+    if (e)
+        return e;
+    if ((e = st_writer_append(&w, &x, sizeof(x)))) {
+        st_writer_abort(&w);
+        return e;
+    }
+    return st_writer_commit(&w);
+}
+
+/* The number of allocations tried, or -1 when one was handled badly. */
+static int fail_each(enum err (*body)(void))
+{
+    int before = count_entries("/proc/self/fd");
+
+    for (int n = 1;; n++) {
+        countdown = n;
+        enum err e = body();
+        int reached = countdown == 0;
+        countdown = -1;
+        if (count_entries("/proc/self/fd") != before) {
+            printf("allocation %d failed and a descriptor stayed open\n", n);
+            return -1;
+        }
+        if (!reached)
+            return e == OK ? n - 1 : -1;
+        if (e != ERR_NOMEM) {
+            printf("allocation %d failed, but the result was %s: %s\n", n, err_name(e), err_text());
+            return -1;
+        }
+    }
+}
+
+static void write_words(char *path, const char *name, const char *words)
+{
+    struct buf b = { 0 };
+
+    build_gguf(&b, words);
+    snprintf(path, sizeof(one), "%s", temp_write(&temp, name, buf_text(&b), b.len));
+    buf_release(&b);
+}
+
+static void write_files(void)
+{
+    struct buf b = { 0 };
+
+    write_words(one, "one.gguf", GOOD_FILE);
+    write_words(shard, "s-00002-of-00002.gguf", "h:1,2 u:split.no=1 u:split.count=2 "
+                "t:b,0,0,8 p:32 z:32");
+    write_words(shard, "s-00001-of-00002.gguf", "h:1,2 u:split.no=0 u:split.count=2 "
+                "t:a,0,0,8 p:32 z:32");
+    build_gguf(&b, "\"{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],"
+               "\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"I32\",\"shape\":[1],"
+               "\"data_offsets\":[8,12]}} z:12");
+    snprintf(vectors, sizeof(vectors), "%s", temp_write(&temp, "v", buf_text(&b), b.len));
+    buf_release(&b);
+}
+
+int main(void)
+{
+    static const struct { const char *name; enum err (*body)(void); } part[] = {
+        { "weights_open, mapped", body_mapped },
+        { "weights_open, in memory", body_in_memory },
+        { "weights_open, two shards", body_shards },
+        { "safetensors_open", body_safetensors },
+        { "st_writer", body_st_writer },
+    };
+    int bad = 0;
+
+    temp_init(&temp);
+    write_files();
+    for (size_t i = 0; i < sizeof(part) / sizeof(*part); i++) {
+        int n = fail_each(part[i].body);
+        bad += n <= 0;
+        printf("%s: %d allocations, %s\n", part[i].name, n,
+               n <= 0 ? "one badly handled" : "every failure handled");
+    }
+    temp_release(&temp);
+    return bad != 0;
+}
