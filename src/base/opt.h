@@ -15,8 +15,10 @@
 #include <stdio.h>
 
 /* FLAG takes no value (--name, --no-name in env/file: 1/0, true/false, on/off);
- * COUNT is an integer that accepts k and K suffixes (32k = 32768); LIST may be repeated. */
-enum opt_type { OPT_FLAG, OPT_INT, OPT_COUNT, OPT_FLOAT, OPT_TEXT, OPT_CHOICE, OPT_LIST };
+ * COUNT is an integer that accepts k and K suffixes (32k = 32768); LIST may be repeated.
+ * HEADING is no option: its name is the title above the rows that follow, in help. */
+enum opt_type { OPT_FLAG, OPT_INT, OPT_COUNT, OPT_FLOAT, OPT_TEXT, OPT_CHOICE, OPT_LIST,
+                OPT_HEADING };
 
 struct opt_def {
     const char *name;                   /* "ctx-size" */
