@@ -40,8 +40,8 @@ static enum err no_memory(void)
                    "programs and try again");
 }
 
-/* Edits between two words: insert, remove, change, swap neighbours.  Longer words are cut. */
-static int edit_distance(const char *a, const char *b)
+/* Damerau-Levenshtein distance (restricted), three rows of the table at a time. */
+int opt_edits(const char *a, const char *b)
 {
     int row[3][WORD_MAX + 1];
     int na = (int)strnlen(a, WORD_MAX), nb = (int)strnlen(b, WORD_MAX);
@@ -73,7 +73,7 @@ int opt_nearest(const char *word, const char *const *words, int n)
     int best = -1, best_edits = len < 4 ? 2 : 3 + (int)(len / 8);
 
     for (int i = 0; i < n; i++) {
-        int edits = edit_distance(word, words[i]);
+        int edits = opt_edits(word, words[i]);
         if (len >= 2 && !strncasecmp(word, words[i], len) && edits > 1)
             edits = 1;
         if (edits < best_edits) {
