@@ -129,22 +129,26 @@ static enum err tokenize_line(const struct job *j, const char *line, size_t len,
 /* One line into *b, without its end; false at the end of the input or on an error. */
 static bool read_line(struct buf *b, FILE *in, enum err *e)
 {
-    char piece[64 * 1024];
+    char piece[4096];
+    size_t n = 0;
+    int c;
 
     buf_cut(b, 0);
-    while (fgets(piece, sizeof(piece), in)) {
-        size_t n = strcspn(piece, "\n");
-        buf_add(b, piece, n);
-        *e = buf_ok(b);
-        if (!*e && b->len > LINE_BYTES_MAX)
-            *e = err_set(ERR_LIMIT, "CMD-16", "a line of the input is longer than %d bytes; split "
-                         "the text", LINE_BYTES_MAX);
-        if (*e || piece[n] == '\n')
-            return !*e;
+    while ((c = getc_unlocked(in)) != EOF && c != '\n' && b->len <= LINE_BYTES_MAX) {
+        piece[n++] = (char)c;
+        if (n == sizeof(piece)) {
+            buf_add(b, piece, n);
+            n = 0;
+        }
     }
-    if (ferror(in))
+    buf_add(b, piece, n);
+    *e = buf_ok(b);
+    if (!*e && b->len > LINE_BYTES_MAX)
+        *e = err_set(ERR_LIMIT, "CMD-16", "a line of the input is longer than %d bytes; split "
+                     "the text", LINE_BYTES_MAX);
+    if (!*e && ferror(in))
         *e = err_set(ERR_IO, "CMD-17", "cannot read the input: %s", strerror(errno));
-    return !*e && b->len;
+    return !*e && (b->len || c == '\n');
 }
 
 static enum err tokenize_lines(const struct job *j, const char *path)

@@ -25,12 +25,17 @@ static void put_text(struct object o, const char *key, const char *text)
     put(o, key, json_text(text, strlen(text)));
 }
 
+/* NULL when it could not be put: what is then added to it is dropped, and `ok` is off. */
 static struct object put_object(struct object o, const char *key)
 {
-    json_t *value = json_object();
+    put(o, key, json_object());
+    return (struct object){ json_object_get(o.json, key), o.ok };
+}
 
-    put(o, key, value);
-    return (struct object){ value, o.ok };
+static json_t *put_array(struct object o, const char *key)
+{
+    put(o, key, json_array());
+    return json_object_get(o.json, key);
 }
 
 static void append(json_t *array, json_t *value, bool *ok)
@@ -132,7 +137,7 @@ static void put_tokenizer(struct object o, const struct show *s)
         put_id(tok, "eos", t->eos);
         put(tok, "add_bos", json_boolean(t->add_bos));
         put(tok, "add_eos", json_boolean(t->add_eos));
-        put(tok, "end", end = json_array());
+        end = put_array(tok, "end");
         for (int32_t id = show_next_end(s, -1); id >= 0; id = show_next_end(s, id))
             append(end, json_integer(id), o.ok);
     } else {
@@ -188,9 +193,8 @@ static void put_provenance(struct object o, const struct show *s)
 
 static void put_files(struct object o, const struct show *s)
 {
-    json_t *files = json_array();
+    json_t *files = put_array(o, "files");
 
-    put(o, "files", files);
     for (int i = 0; i < s->w->n_file; i++) {
         struct object file = { json_object(), o.ok };
         put_text(file, "path", s->w->file[i].path);
@@ -205,7 +209,7 @@ static void put_check(struct object o, const struct show *s)
 {
     const struct check_result *c = s->check;
     struct object check = put_object(o, "check"), ranges = put_object(check, "ranges");
-    json_t *bad = json_array();
+    json_t *bad = put_array(check, "not_finite");
 
     for (int i = 0; i < CLASS_COUNT; i++) {
         if (!c->seen[i])
@@ -215,7 +219,6 @@ static void put_check(struct object o, const struct show *s)
         put(range, "max", json_real((double)c->max[i]));
     }
     put_int(check, "tensors_not_finite", (int64_t)c->n_bad);
-    put(check, "not_finite", bad);
     for (uint64_t i = 0; i < c->n_bad && i < BAD_MAX; i++) {
         struct object one = { json_object(), o.ok };
         put_text(one, "tensor", c->bad[i].name);
