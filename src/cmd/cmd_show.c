@@ -127,7 +127,9 @@ static void describe_unknown(struct show *s, char *arch, size_t arch_size)
 
     if (weights_str(s->w, "general.architecture", "", &text, &len))
         len = 0;
-    snprintf(arch, arch_size, "%.*s", (int)(len < arch_size ? len : arch_size - 1), len ? text : "");
+    if (len >= arch_size)
+        len = arch_size - 1;
+    snprintf(arch, arch_size, "%.*s", (int)len, len ? text : "");
     s->info.arch = arch;
     s->info.name = "";
     s->info.n_layer_mtp = (int32_t)arch_number(s, arch, "nextn_predict_layers");
