@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIG_BYTES_MAX = 64 * 1024, LIST_MAX = 256, WORD_MAX = 64, NEAR_WORDS_MAX = 512 };
+enum { CONFIG_BYTES_MAX = 64 * 1024, LIST_MAX = 256, WORD_MAX = 64 };
 
 enum source { FROM_DEFAULT, FROM_FILE, FROM_ENV, FROM_FLAG };
 
@@ -71,15 +71,29 @@ int opt_edits(const char *a, const char *b)
     return row[na % 3][nb];
 }
 
-int opt_nearest(const char *word, const char *const *words, int n)
+/* Edits, where the beginning of a longer word is as near as one edit; and how many are too many
+ * for a slip of the fingers. */
+static int nearness(const char *word, const char *known)
 {
     size_t len = strlen(word);
-    int best = -1, best_edits = len < 4 ? 2 : 3 + (int)(len / 8);
+    int edits = opt_edits(word, known);
+
+    return edits > 1 && len >= 2 && !strncasecmp(word, known, len) ? 1 : edits;
+}
+
+static int too_far(const char *word)
+{
+    size_t len = strlen(word);
+
+    return len < 4 ? 2 : 3 + (int)(len / 8);
+}
+
+int opt_nearest(const char *word, const char *const *words, int n)
+{
+    int best = -1, best_edits = too_far(word);
 
     for (int i = 0; i < n; i++) {
-        int edits = opt_edits(word, words[i]);
-        if (len >= 2 && !strncasecmp(word, words[i], len) && edits > 1)
-            edits = 1;
+        int edits = nearness(word, words[i]);
         if (edits < best_edits) {
             best = i;
             best_edits = edits;
@@ -150,17 +164,32 @@ void opt_env_name(const struct opt_table *t, int opt, char out[OPT_ENV_BYTES])
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
 }
 
-/* The nearest long name among a command's options (-1: all), or NULL. */
+/* The option of a command (-1: any) whose name or alias is nearest: its name, or NULL. */
 static const char *nearest_name(const struct opt_table *t, int cmd, const char *name)
 {
-    const char *words[NEAR_WORDS_MAX];
-    int n = 0, best;
+    const char *best = NULL;
+    int best_edits = too_far(name), edits;
 
-    for (int i = 0; i < t->n_opt && n < NEAR_WORDS_MAX; i++)
-        if (taken_by(&t->opt[i], cmd))
-            words[n++] = t->opt[i].name;
-    best = opt_nearest(name, words, n);
-    return best < 0 ? NULL : words[best];
+    for (int i = 0; i < t->n_opt; i++) {
+        const struct opt_def *d = &t->opt[i];
+        if (!taken_by(d, cmd))
+            continue;
+        if ((edits = nearness(name, d->name)) < best_edits) {
+            best = d->name;
+            best_edits = edits;
+        }
+        for (const char *a = d->alias; *a; a += strspn(a, " ")) {
+            char word[WORD_MAX];
+            size_t n = strcspn(a, " ");
+            snprintf(word, sizeof(word), "%.*s", (int)n, a);
+            if ((edits = nearness(name, word)) < best_edits) {
+                best = d->name;
+                best_edits = edits;
+            }
+            a += n;
+        }
+    }
+    return best;
 }
 
 /* ---- values ---- */

@@ -92,11 +92,11 @@ int32_t show_next_end(const struct show *s, int32_t id)
 }
 
 /* Count tensors by class and type. */
-static void sum_tensors(struct show *s, int64_t n_layer)
+static void sum_tensors(struct show *s)
 {
     for (uint64_t i = 0; i < s->w->n_tensor; i++) {
         const struct tensor_info *t = &s->w->tensor[i];
-        enum tensor_class class = tensor_class_of(t->name, n_layer);
+        enum tensor_class class = tensor_class_of(t->name, s->n_layer_run);
         struct class_sum *sum = &s->sum[class][t->type];
         sum->count++;
         sum->bytes += t->bytes;         /* tensors lie in files apart: the sums fit */
@@ -167,7 +167,8 @@ static enum err collect(struct show *s, const struct opt_set *o, char *arch, siz
     enum err e;
 
     describe_unknown(s, arch, arch_size);
-    sum_tensors(s, s->info.n_layer);
+    s->n_layer_run = s->info.n_layer > 0 ? s->info.n_layer : INT64_MAX;
+    sum_tensors(s);
     s->info.weight_bytes = s->bytes_total;
     e = model_open(&s->m, s->w, &mo);
     if (e == ERR_NOMEM)

@@ -49,6 +49,7 @@ struct show {
     enum chat_format chat;
     const char *chat_why;
     struct model_info info;             /* without a model: what metadata and tensors tell */
+    int64_t n_layer_run;                /* layers from here on are MTP's */
     struct class_sum sum[CLASS_COUNT][QTYPE_COUNT];
     uint64_t bytes_total;
     int64_t ctx;

@@ -138,7 +138,7 @@ static void check_tensor(struct show *s, const struct kernels *k, const struct t
                          float *room, struct progress *p, int64_t before)
 {
     struct check_result *c = s->check;
-    enum tensor_class class = tensor_class_of(t->name, s->info.n_layer);
+    enum tensor_class class = tensor_class_of(t->name, s->n_layer_run);
     struct bad_tensor bad = { .name = t->name };
 
     for (int64_t row = 0; row < t->n_row && !term_interrupted(); row++) {

@@ -26,6 +26,19 @@ static void label(struct buf *b, const char *name)
     buf_printf(b, "%-14s", name);
 }
 
+static void put_layers(struct buf *b, const struct model_info *m)
+{
+    label(b, "Layers");
+    buf_printf(b, "%d", m->n_layer);
+    if (m->n_layer_mtp)
+        buf_printf(b, " + %d for multi-token prediction", m->n_layer_mtp);
+    buf_printf(b, ", width %d, heads %d", m->n_embd, m->n_head);
+    if (m->mla)
+        buf_puts(b, ", latent attention (MLA)\n");
+    else
+        buf_printf(b, " (%d for keys and values)\n", m->n_head_kv);
+}
+
 static void put_model(struct buf *b, const struct show *s)
 {
     const struct model_info *m = &s->info;
@@ -56,22 +69,17 @@ static void put_model(struct buf *b, const struct show *s)
         buf_puts(b, " for multi-token prediction (not run)");
     }
     buf_puts(b, "\n");
-    label(b, "Layers");
-    buf_printf(b, "%d", m->n_layer);
-    if (m->n_layer_mtp)
-        buf_printf(b, " + %d for multi-token prediction", m->n_layer_mtp);
-    buf_printf(b, ", width %d, heads %d", m->n_embd, m->n_head);
-    if (m->mla)
-        buf_puts(b, ", latent attention (MLA)\n");
-    else
-        buf_printf(b, " (%d for keys and values)\n", m->n_head_kv);
+    if (m->n_layer)
+        put_layers(b, m);
     if (m->n_expert) {
         label(b, "Experts");
         buf_printf(b, "%d, %d used per token, %d shared\n", m->n_expert, m->n_expert_used,
                    m->n_expert_shared);
     }
-    label(b, "Context");
-    buf_printf(b, "%lld tokens\n", (long long)m->n_ctx_train);
+    if (m->n_ctx_train) {
+        label(b, "Context");
+        buf_printf(b, "%lld tokens\n", (long long)m->n_ctx_train);
+    }
 }
 
 static void put_tensors(struct buf *b, const struct show *s)
