@@ -1,0 +1,114 @@
+/* bpe.c - byte-level byte-pair encoding: merge the adjacent pair of lowest rank, leftmost
+ * first, until none is left.
+ *
+ * Symbols are ids from the start (one per byte), so a candidate is a table look-up on two ids.
+ * A merge adds at most two candidates and removes one symbol: at most 2n pushes, n log n. */
+#include "text/vocab.h"
+#include "text/nfc.h"
+#include "text/utf8.h"
+
+#include <string.h>
+
+static void add_candidate(struct encoder *e, int32_t left)
+{
+    const struct symbol *s = e->symbol;
+    int32_t right = s[left].next;
+    int64_t rank;
+
+    if (right < 0 || s[left].id < 0 || s[right].id < 0)
+        return;
+    rank = vocab_find_merge(e->t, s[left].id, s[right].id);
+    if (rank >= 0)
+        heap_push(e, (uint64_t)rank << 32 | (uint32_t)left, 0);
+}
+
+static void merge_all(struct encoder *e)
+{
+    struct symbol *s = e->symbol;
+
+    while (e->heap.n > 0) {
+        uint64_t key = heap_pop(e).key;
+        const struct merge *m = &e->t->merge[key >> 32];
+        int32_t left = (int32_t)(uint32_t)key, right = s[left].next;
+
+        if (right < 0 || s[left].id != m->left || s[right].id != m->right)
+            continue;                   /* a neighbour has merged since */
+        s[left].id = m->result;
+        s[left].next = s[right].next;
+        if (s[right].next >= 0)
+            s[s[right].next].prev = left;
+        s[right].id = -1;
+        s[right].next = -1;
+        add_candidate(e, left);
+        if (s[left].prev >= 0)
+            add_candidate(e, s[left].prev);
+    }
+}
+
+static enum err emit(struct encoder *e, int32_t id, uint8_t byte)
+{
+    if (id < 0)
+        id = e->t->info.unk;
+    if (id < 0)
+        return err_set(ERR_FORMAT, "TOK-03", "the vocabulary has no token for byte 0x%02X and "
+                       "no unknown token; this text cannot be encoded with it", byte);
+    return tok_list_add(e->out, id);
+}
+
+/* The piece as one token, when the vocabulary has it: its letters are looked up. */
+static int32_t whole_piece(const struct tokenizer *t, const char *piece, size_t len)
+{
+    char letters[2 * TOKEN_BYTES_MAX];
+    size_t n = 0, i;
+
+    if (len > t->plain_bytes_max)
+        return -1;
+    for (i = 0; i < len; i++)
+        n += (size_t)utf8_put(byte_letter((uint8_t)piece[i]), letters + n);
+    return vocab_find_plain(t, letters, n);
+}
+
+static enum err encode_piece(struct encoder *e, const char *piece, size_t len)
+{
+    const struct tokenizer *t = e->t;
+    int32_t i, n = (int32_t)len, whole;
+    enum err err;
+
+    if (len == 1)
+        return emit(e, t->byte_id[(uint8_t)piece[0]], (uint8_t)piece[0]);
+    if (pretok_flags(t->pretok) & PRE_WHOLE_FIRST) {
+        whole = whole_piece(t, piece, len);
+        if (whole >= 0)
+            return tok_list_add(e->out, whole);
+    }
+    err = encoder_reserve_symbols(e, len);
+    if (err)
+        return err;
+    for (i = 0; i < n; i++)
+        e->symbol[i] = (struct symbol){ t->byte_id[(uint8_t)piece[i]], i - 1,
+                                        i + 1 < n ? i + 1 : -1, (uint32_t)i, 1 };
+    for (i = 0; i + 1 < n; i++)
+        add_candidate(e, i);
+    merge_all(e);
+    for (i = 0; i >= 0 && !err; i = e->symbol[i].next)
+        err = emit(e, e->symbol[i].id, (uint8_t)piece[e->symbol[i].at]);
+    return err;
+}
+
+enum err bpe_encode(struct encoder *e, const char *text, size_t len)
+{
+    size_t n, i, from = 0;
+    enum err err = OK;
+
+    if (pretok_flags(e->t->pretok) & PRE_NFC) {
+        buf_cut(&e->normal, 0);
+        err = nfc_add(&e->normal, text, len);
+        text = buf_text(&e->normal);
+        len = e->normal.len;
+    }
+    if (!err)
+        err = pretok_split(e->t->pretok, e, text, len, &n, NULL);
+    for (i = 0; !err && i < n; from = e->end[i++])
+        err = encode_piece(e, text + from, e->end[i] - from);
+    return err;
+}

@@ -1,0 +1,123 @@
+/* vocab.h - the inside of a tokenizer, shared by the files of this folder and by no other.
+ *
+ *   vocab.c   fills it from a checkpoint     added.c  finds added tokens in CONTROL text
+ *   pretok.c  cuts text into pieces          bpe.c, spm.c  turn a piece or a text into ids
+ *
+ * Always true: a struct tokenizer does not change after tokenizer_new(), so that any number of
+ * threads encode with it; what an encoding needs besides is its own struct encoder.  Only ids
+ * of type NORMAL come out of bpe.c and spm.c, and SPM's BYTE and the unknown token where text
+ * has no other: vocab_find_plain() is the one door. */
+#ifndef TEXT_VOCAB_H
+#define TEXT_VOCAB_H
+
+#include "base/buf.h"
+#include "text/tokenizer.h"
+
+/* ---- the vocabulary ---- */
+
+struct token { const char *text; uint16_t len; uint8_t type; bool ends; };
+
+/* Rank is the index: lower merges first. */
+struct merge { int32_t left, right, result; };
+
+/* Open addressing over [n_slot], a power of two, at most half full; 0 is free, else index + 1. */
+struct slots { uint32_t *slot; uint32_t mask; };
+
+/* Children of a node are a list of siblings; node 0 is no node. */
+struct trie_node { uint32_t child, sibling; int32_t id; uint8_t byte; };
+
+struct tokenizer {
+    struct tokenizer_info info;
+    bool spm, space_prefix;
+    struct token *token;                /* [n_vocab] */
+    size_t plain_bytes_max;             /* longest NORMAL text */
+    struct slots by_text;               /* every token; of equal texts the first, NORMAL first */
+    struct trie_node *trie;             /* added tokens */
+    uint32_t n_trie, cap_trie, trie_root[256];
+    int32_t byte_id[256];               /* BPE: of the letter for a byte; SPM: of <0xXX>; or -1 */
+    float *score;                       /* SPM: [n_vocab] */
+    struct merge *merge;                /* BPE: [n_merge], by rank */
+    uint32_t n_merge;
+    struct slots by_pair;
+    struct pretok *pretok;              /* BPE */
+};
+
+MUST_CHECK enum err vocab_load(struct tokenizer *t, const struct weights *w);
+
+/* The id of the NORMAL token with this text, or -1. */
+int32_t vocab_find_plain(const struct tokenizer *t, const char *text, size_t len);
+
+/* The first id with this text whatever its type, or -1. */
+int32_t vocab_find(const struct tokenizer *t, const char *text, size_t len);
+
+/* Rank of merging two ids, or -1. */
+int64_t vocab_find_merge(const struct tokenizer *t, int32_t left, int32_t right);
+
+/* Byte-level alphabet: every byte has a printable letter.  byte_letter() gives its code point;
+ * letter_byte() the way back, or -1. */
+uint32_t byte_letter(uint8_t byte);
+int letter_byte(uint32_t code);
+
+/* The byte that "<0xXX>" names, or -1 when it is not exactly that. */
+int byte_token_value(const char *text, size_t len);
+
+/* ---- added tokens ---- */
+
+MUST_CHECK enum err added_insert(struct tokenizer *t, int32_t id);
+
+/* The longest added token at the start of `text`: its id and length; or -1. */
+int32_t added_match(const struct tokenizer *t, const char *text, size_t len, size_t *matched);
+
+/* ---- encoding ---- */
+
+/* A binary heap of candidate merges, least key first; stale entries are skipped when popped.
+ * Key = what comes first << 32 | left symbol, so that ties go to the leftmost. */
+struct candidate { uint64_t key; int32_t value; };
+struct heap { struct candidate *item; size_t n, cap; };
+
+/* One symbol of a piece: a list in an array; the right one of a merge stays behind, empty. */
+struct symbol { int32_t id, prev, next; uint32_t at, len; };
+
+/* Everything one call of tokenizer_encode() needs to write to. */
+struct encoder {
+    const struct tokenizer *t;
+    struct tok_list *out;
+    struct buf run, normal;             /* ordinary text up to the next added token */
+    struct symbol *symbol;
+    size_t cap_symbol;
+    struct heap heap;
+    size_t *end, *end_spare;            /* ends of pieces */
+    size_t cap_end, cap_spare;
+    bool after_added;                   /* SPM: the next text begins with a space */
+    uint64_t steps;                     /* heap pushes and pops so far: for tests */
+};
+
+MUST_CHECK enum err heap_reserve(struct heap *h, size_t n);
+void heap_push(struct encoder *e, uint64_t key, int32_t value);     /* room was reserved */
+struct candidate heap_pop(struct encoder *e);
+MUST_CHECK enum err encoder_reserve_symbols(struct encoder *e, size_t n);
+void encoder_release(struct encoder *e);
+
+/* tokenizer_encode() with the encoder in sight, for tests of the work done. */
+MUST_CHECK enum err encoder_run(struct encoder *e, const struct text_seg *seg, size_t n_seg);
+
+MUST_CHECK enum err bpe_encode(struct encoder *e, const char *text, size_t len);
+MUST_CHECK enum err spm_encode(struct encoder *e, const char *text, size_t len);
+
+/* ---- pre-tokenizers ---- */
+
+enum { PRE_NFC = 1, PRE_WHOLE_FIRST = 2, PRE_ADD_BOS = 4 };
+
+/* Compile the list of that name.  `metered` counts the steps of the matcher (and is slow).
+ * Errors: ARG (unknown, or known and not supported), NOMEM. */
+MUST_CHECK enum err pretok_new(struct pretok **out, const char *name, size_t len, bool metered);
+void pretok_free(struct pretok *p);
+const char *pretok_name(const struct pretok *p);
+int pretok_flags(const struct pretok *p);
+
+/* Cut well-formed text: the ends of the pieces, in order, in e->end, *n of them.
+ * `steps`, with a metered pretok, adds how far the matcher's cursor moved; else NULL. */
+MUST_CHECK enum err pretok_split(const struct pretok *p, struct encoder *e, const char *text,
+                                 size_t len, size_t *n, uint64_t *steps);
+
+#endif
