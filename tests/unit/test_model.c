@@ -1,0 +1,314 @@
+/* test_model.c - steps over ragged batches, rotation speeds, routing, sessions.
+ *
+ * Golden values are tests/golden's business; here a result is compared with itself, computed in
+ * other company. */
+#include <criterion/criterion.h>
+
+#include "engine/session.h"
+#include "model/arch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define V3    "tests/golden/v3-nano/model-f32.gguf"
+#define LLAMA "tests/golden/llama31-nano/model-f32.gguf"
+
+struct fixture { struct weights *w; struct model *m; int64_t n_vocab; };
+
+static struct fixture open_model(const char *path, enum qtype kv, bool exact, int n_thread)
+{
+    struct model_options o = { .n_thread = n_thread, .isa = isa_detect(), .exact = exact,
+                               .kv_type = kv, .n_batch_max = 128 };
+    struct fixture f;
+
+    cr_assert_eq(weights_open(&f.w, path, NULL), OK, "%s", err_text());
+    cr_assert_eq(model_open(&f.m, f.w, &o), OK, "%s", err_text());
+    f.n_vocab = model_info(f.m)->n_vocab;
+    return f;
+}
+
+static void close_model(struct fixture *f)
+{
+    model_free(f->m);
+    weights_free(f->w);
+}
+
+enum { N_PAGE = 3, N_TOK = 100 };
+
+/* A sequence with pages of its own; token i is a fixed function of the seed. */
+static void new_pages(const struct fixture *f, struct kv_view *v)
+{
+    v->n_page = N_PAGE;
+    v->page = calloc(N_PAGE, sizeof(*v->page));
+    for (int i = 0; i < N_PAGE; i++)
+        v->page[i] = aligned_alloc(64, (model_kv_spec(f->m)->page_bytes + 63) / 64 * 64);
+}
+
+static void free_pages(struct kv_view *v)
+{
+    for (int i = 0; i < N_PAGE; i++)
+        free(v->page[i]);
+    free(v->page);
+}
+
+static int32_t token_at(const struct fixture *f, int seed, int i)
+{
+    return (int32_t)(((uint32_t)i * 2654435761u + (uint32_t)seed * 40503u) % (uint32_t)f->n_vocab);
+}
+
+static struct batch_row row_at(const struct fixture *f, int seq, int i, bool sampled)
+{
+    return (struct batch_row){ .token = token_at(f, seq, i), .seq = seq, .pos = i,
+                               .kind = sampled, .want_logits = 1 };
+}
+
+static void step(const struct fixture *f, const struct batch_row *row, int n,
+                 const struct kv_view *kv, float *logits)
+{
+    struct batch b = { row, n, kv, 2 };
+    struct step_out out = { .logits = logits };
+
+    cr_assert_eq(model_step(f->m, &b, &out), OK, "%s", err_text());
+}
+
+/* Both sequences, 80 prompt and 20 sampled tokens each: alone and one token at a time in `one`,
+ * then together in ragged steps. */
+static void check_company(const char *path, enum qtype kv_type, bool exact)
+{
+    struct fixture f = open_model(path, kv_type, exact, 2);
+    size_t n = (size_t)f.n_vocab;
+    float *one = calloc(2 * N_TOK * n, sizeof(float)), *got = calloc(128 * n, sizeof(float));
+    struct kv_view kv[2];
+    static const int cut[] = { 0, 1, 38, 80, 81, 90, 100 };
+    struct batch_row row[128];
+
+    for (int s = 0; s < 2; s++) {
+        new_pages(&f, &kv[s]);
+        for (int i = 0; i < N_TOK; i++) {
+            struct batch_row r = row_at(&f, s, i, i >= 80);
+            step(&f, &r, 1, kv, one + (size_t)(s * N_TOK + i) * n);
+        }
+        free_pages(&kv[s]);
+        new_pages(&f, &kv[s]);
+    }
+    for (size_t c = 0; c + 1 < sizeof(cut) / sizeof(*cut); c++) {
+        int k = 0;
+        for (int s = 1; s >= 0; s--)
+            for (int i = cut[c]; i < cut[c + 1]; i++)
+                row[k++] = row_at(&f, s, i, i >= 80);
+        step(&f, row, k, kv, got);
+        for (int i = 0; i < k; i++)
+            cr_assert_eq(memcmp(got + (size_t)i * n,
+                                one + (size_t)(row[i].seq * N_TOK + row[i].pos) * n,
+                                n * sizeof(float)), 0,
+                         "%s: sequence %d, position %d differs in company", path, row[i].seq,
+                         (int)row[i].pos);
+    }
+    for (int s = 0; s < 2; s++)
+        free_pages(&kv[s]);
+    free(one);
+    free(got);
+    close_model(&f);
+}
+
+Test(model, a_rows_logits_do_not_depend_on_its_company)
+{
+    check_company(V3, QTYPE_f16, false);
+    check_company(V3, QTYPE_f32, true);
+    check_company(LLAMA, QTYPE_bf16, false);
+}
+
+Test(model, mlas_two_forms_agree_within_rounding)
+{
+    struct fixture f = open_model(V3, QTYPE_f32, true, 1);
+    size_t n = (size_t)f.n_vocab;
+    float *a = calloc(N_TOK * n, sizeof(float)), *b = calloc(n, sizeof(float));
+    struct batch_row row[N_TOK];
+    struct kv_view kv[2];
+    float worst = 0;
+
+    new_pages(&f, &kv[0]);
+    new_pages(&f, &kv[1]);
+    for (int i = 0; i < N_TOK; i++)
+        row[i] = row_at(&f, 0, i, false);
+    step(&f, row, N_TOK, kv, a);
+    for (int i = 0; i < N_TOK; i++) {
+        row[i].kind = TOK_SAMPLED;
+        row[i].seq = 1;
+        step(&f, &row[i], 1, kv, b);
+        for (size_t v = 0; v < n; v++)
+            worst = fmaxf(worst, fabsf(a[(size_t)i * n + v] - b[v]));
+    }
+    cr_assert(worst > 0, "the two forms are computed differently");
+    cr_assert(worst < 1e-3f, "largest difference %g", (double)worst);
+    free_pages(&kv[0]);
+    free_pages(&kv[1]);
+    free(a);
+    free(b);
+    close_model(&f);
+}
+
+Test(model, yarn_speeds_are_those_of_deepseek_v3)
+{
+    struct hparams hp = { .n_rot = 64, .rope_base = 10000, .rope_factor = 40, .rope_yarn = true,
+                          .rope_ctx_orig = 4096, .yarn_beta_fast = 32, .yarn_beta_slow = 1 };
+    static const struct { int i; double w; } want[] = {
+        { 0, 1.0 }, { 1, 0.7498942093 }, { 9, 0.07498942093 }, { 10, 0.05623413252 },
+        { 11, 0.03900692657 }, { 12, 0.02687936011 }, { 16, 5.5e-3 }, { 20, 7.905694150e-4 },
+        { 22, 1.778279410e-4 }, { 23, 3.333803580e-5 }, { 24, 2.5e-5 }, { 31, 3.333803580e-6 },
+    };
+    float freq[32];
+
+    rope_freqs(&hp, NULL, freq);
+    for (size_t k = 0; k < sizeof(want) / sizeof(*want); k++)
+        cr_assert(fabs((double)freq[want[k].i] - want[k].w) < 1e-7 * want[k].w,
+                  "pair %d: %.10g, wanted %.10g", want[k].i, (double)freq[want[k].i], want[k].w);
+    hp.rope_factor = 1;
+    rope_freqs(&hp, NULL, freq);
+    cr_assert(fabs((double)freq[31] - pow(10000, -62.0 / 64)) < 1e-10);
+}
+
+/* Eight experts in four groups, two groups and two experts used. */
+Test(model, routing_keeps_the_best_groups_and_never_weighs_by_the_bias)
+{
+    struct hparams hp = { .n_expert = 8, .n_expert_used = 2, .n_group = 4, .n_group_used = 2,
+                          .gating = GATING_SIGMOID, .expert_norm = true, .expert_scale = 2.5f };
+    float logit[8] = { 3, -9, 1, 1, 0.5f, 0.4f, -9, -9 }, bias[8] = { 0 }, score[16], w[2];
+    int32_t e[2];
+
+    route(&hp, logit, bias, score, e, w);
+    cr_assert(e[0] == 2 && e[1] == 3, "groups 1 and 2 have the best pairs: got %d, %d", e[0],
+              e[1]);
+    cr_assert(fabsf(w[0] - 1.25f) < 1e-6f && fabsf(w[0] + w[1] - 2.5f) < 1e-6f);
+    bias[4] = 10;                       /* chosen by its bias, weighed by its score */
+    route(&hp, logit, bias, score, e, w);
+    cr_assert(e[0] == 2 && e[1] == 4, "got %d, %d", e[0], e[1]);
+    cr_assert(w[0] > w[1] && w[1] > 0);
+    for (int i = 0; i < 8; i++)
+        bias[i] += 7;                   /* the same for all: nothing changes */
+    float w2[2];
+    int32_t e2[2];
+    route(&hp, logit, bias, score, e2, w2);
+    cr_assert(!memcmp(e, e2, sizeof(e)) && !memcmp(w, w2, sizeof(w)));
+    hp.gating = GATING_SOFTMAX;         /* V2: a group is as good as its best expert */
+    hp.expert_norm = false;
+    hp.expert_scale = 1;
+    route(&hp, logit, NULL, score, e, w);
+    cr_assert(e[0] == 0 && e[1] == 2, "got %d, %d", e[0], e[1]);
+}
+
+Test(model, logits_that_are_not_finite_never_crash_the_router)
+{
+    struct hparams hp = { .n_expert = 8, .n_expert_used = 2, .n_group = 4, .n_group_used = 2,
+                          .gating = GATING_SIGMOID, .expert_scale = 1 };
+    float logit[8], score[16], w[2];
+    int32_t e[2];
+
+    for (int i = 0; i < 8; i++)
+        logit[i] = NAN;
+    route(&hp, logit, NULL, score, e, w);
+    cr_assert(e[0] >= 0 && e[0] < 8 && e[1] >= 0 && e[1] < 8);
+}
+
+Test(model, parameters_are_counted_once_and_mtp_apart)
+{
+    struct fixture f = open_model(V3, QTYPE_f16, false, 1);
+    struct fixture ik = open_model("tests/golden/v3-nano/model-f32-ik.gguf", QTYPE_f16, false, 1);
+    struct fixture mtp = open_model("tests/golden/v3-nano/model-f32-mtp.gguf", QTYPE_f16, false, 1);
+
+    cr_assert_eq(model_info(f.m)->n_param, model_info(ik.m)->n_param);
+    cr_assert_eq(model_info(f.m)->n_param, model_info(mtp.m)->n_param);
+    cr_assert_eq(model_info(f.m)->n_param_mtp, 0);
+    cr_assert_gt(model_info(mtp.m)->n_param_mtp, 0);
+    cr_assert_eq(model_info(mtp.m)->n_layer, 4);
+    cr_assert_eq(model_info(mtp.m)->n_layer_mtp, 1);
+    close_model(&f);
+    close_model(&ik);
+    close_model(&mtp);
+}
+
+Test(model, a_quantised_kv_type_that_does_not_divide_is_refused_with_the_way_out)
+{
+    struct weights *w;
+    struct model *m;
+    struct model_options o = { .n_thread = 1, .kv_type = QTYPE_q8_0, .n_batch_max = 8 };
+
+    cr_assert_eq(weights_open(&w, V3, NULL), OK);
+    cr_assert_eq(model_open(&m, w, &o), ERR_ARG);
+    cr_assert(strstr(err_text(), "--kv-type f16"), "%s", err_text());
+    cr_assert_null(m);
+    weights_free(w);
+}
+
+static struct session *new_session(struct fixture *f, int64_t n_ctx, int32_t n_batch)
+{
+    struct session_options o = { n_ctx, n_batch };
+    struct session *s;
+
+    cr_assert_eq(session_new(&s, f->m, &o), OK, "%s", err_text());
+    return s;
+}
+
+Test(session, a_kept_prefix_gives_the_same_logits_as_a_fresh_start)
+{
+    struct fixture f = open_model(V3, QTYPE_f16, false, 2);
+    struct session *kept = new_session(&f, 120, 16), *fresh = new_session(&f, 120, 7);
+    int32_t id[N_TOK];
+    uint8_t kind[N_TOK] = { 0 };
+    int64_t n_reused;
+
+    for (int i = 0; i < N_TOK; i++)
+        id[i] = token_at(&f, 0, i);
+    cr_assert_eq(session_sync(kept, id, kind, 70, NULL, NULL, &n_reused), OK);
+    cr_assert_eq(n_reused, 0);
+    cr_assert_eq(session_push(kept, 5), OK);
+    cr_assert_eq(session_sync(kept, id, kind, N_TOK, NULL, NULL, &n_reused), OK);
+    cr_assert_eq(n_reused, 70, "kept %d", (int)n_reused);
+    cr_assert_eq(session_sync(fresh, id, NULL, N_TOK, NULL, NULL, NULL), OK);
+    cr_assert_eq(memcmp(session_logits(kept), session_logits(fresh),
+                        (size_t)f.n_vocab * sizeof(float)), 0);
+    kind[40] = TOK_SAMPLED;             /* another kind is another token */
+    cr_assert_eq(session_sync(kept, id, kind, N_TOK, NULL, NULL, &n_reused), OK);
+    cr_assert_eq(n_reused, 40);
+    session_free(kept);
+    session_free(fresh);
+    close_model(&f);
+}
+
+Test(session, a_full_context_is_said_with_both_numbers)
+{
+    struct fixture f = open_model(V3, QTYPE_f16, false, 1);
+    struct session *s = new_session(&f, 20, 8);
+    int32_t id[21] = { 0 };
+
+    cr_assert_eq(session_sync(s, id, NULL, 21, NULL, NULL, NULL), ERR_LIMIT);
+    cr_assert(strstr(err_text(), "21") && strstr(err_text(), "20"), "%s", err_text());
+    cr_assert_eq(session_len(s), 0);
+    cr_assert_eq(session_sync(s, id, NULL, 20, NULL, NULL, NULL), OK);
+    cr_assert_eq(session_push(s, 1), ERR_LIMIT);
+    cr_assert_eq(session_len(s), 20);
+    id[3] = 100000;
+    cr_assert_eq(session_sync(s, id, NULL, 20, NULL, NULL, NULL), ERR_ARG);
+    session_free(s);
+    close_model(&f);
+}
+
+static bool stop_after_one(void *arg, int64_t done, int64_t total)
+{
+    (void)arg;
+    (void)total;
+    return done < 8;
+}
+
+Test(session, a_stopped_prompt_keeps_what_was_computed)
+{
+    struct fixture f = open_model(V3, QTYPE_f16, false, 1);
+    struct session *s = new_session(&f, 64, 8);
+    int32_t id[40] = { 0 };
+
+    cr_assert_eq(session_sync(s, id, NULL, 40, stop_after_one, NULL, NULL), ERR_STOPPED);
+    cr_assert_eq(session_len(s), 8);
+    session_free(s);
+    close_model(&f);
+}
