@@ -18,7 +18,7 @@ static bool reserve(struct buf *b, size_t more)
     if (need <= b->cap)
         return true;
     size_t cap = need + need / 2;
-    char *data = cap > need ? realloc(b->data, cap) : NULL;
+    char *data = cap >= need ? realloc(b->data, cap) : NULL;
     if (!data) {
         b->broken = true;
         return false;
