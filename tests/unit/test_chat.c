@@ -117,7 +117,7 @@ Test(chat, templates_outside_the_collection_are_recognised)
 Test(chat, names_go_both_ways)
 {
     for (int f = 0; f < CHAT_FORMAT_COUNT; f++)
-        cr_expect_eq(chat_format_by_name(chat_format_name((enum chat_format)f)), f);
+        cr_expect_eq((int)chat_format_by_name(chat_format_name((enum chat_format)f)), f);
     cr_expect_eq(chat_format_by_name("klingon"), CHAT_UNKNOWN);
     cr_expect_str_eq(chat_format_name(CHAT_DEEPSEEK_R1), "deepseek-r1");
 }
