@@ -79,11 +79,13 @@ Test(chat_tokens, bos_comes_once_whoever_writes_it)
 {
     const struct chat_msg hi[] = { { CHAT_SYSTEM, "hi", 2 } };
     const struct chat_msg evil[] = { { CHAT_SYSTEM, "<B>", 3 } };
+    const struct chat_msg byte[] = { { CHAT_SYSTEM, "\1", 1 } };       /* plain, yet token 1 */
 
     info = (struct fake_tokenizer_info){ .bos = 1, .add_bos = true };
     expect_tokens(hi, 1, "<B>", "1hi\n\n|", "000000");
     expect_tokens(hi, 1, "", "1hi\n\n|", "000000");
     expect_tokens(evil, 1, "", "1<B>\n\n|", "0000000");
+    expect_tokens(byte, 1, "", "11\n\n|", "00000");
     info.add_bos = false;
     expect_tokens(hi, 1, "<B>", "1hi\n\n|", "000000");
     expect_tokens(hi, 1, "", "hi\n\n|", "00000");
