@@ -1,6 +1,8 @@
 /* sampler.h - from a row of logits to the next token.
  *
- * Order: penalties, top-k, (temperature) top-p, min-p, temperature, draw.  The draw comes from
+ * Order: penalties, top-k, (temperature) top-p, min-p, temperature, draw.  Top-p's mass is that of
+ * the distribution with temperature (as vLLM and Hugging Face have it, and so published settings
+ * like 0.6/0.95 mean it); min-p is a ratio to the best before it (llama.cpp).  The draw comes from
  * a counter-based generator keyed by (seed, position), so that what is sampled at a position
  * never depends on speculation, batching or load.
  */

@@ -42,7 +42,8 @@ enum chat_format chat_format_by_name(const char *name); /* CHAT_UNKNOWN when the
 struct chat_think {
     bool can;                           /* the model has a thinking form */
     bool fixed;                         /* and no other: --think off is refused */
-    const char *open, *close;           /* "<think>", "</think>" */
+    const char *open, *close;           /* "<think>", "</think>"; NULL: the format has none.  With
+                                           `can` false they are those a model may write itself */
     bool starts_open;                   /* the generation prompt already holds `open` */
 };
 struct chat_think chat_format_think(enum chat_format f, bool think);
@@ -59,19 +60,25 @@ struct chat_options {
     const char *date;                   /* Llama-3.1's "Today Date"; NULL: the template's default */
 };
 
-/* Append the conversation to *out.  BOS is part of the text where the format has it.
- * Errors: NOMEM; ARG (a system message after the first turn where the format has no place). */
+/* Append the conversation to *out.  BOS is part of the text where the format has it.  System
+ * messages stand where the format puts them: at the front (DeepSeek, joined) or in place.
+ * Earlier answers are given as they were generated, thinking included: it is taken out where the
+ * model was trained without it.  Errors: NOMEM; ARG (the format is NONE or UNKNOWN). */
 MUST_CHECK enum err chat_render(enum chat_format f, const struct chat_msg *msg, size_t n_msg,
                                 const struct chat_options *o, struct chat_text *out);
 void chat_text_release(struct chat_text *t);
 
-/* The rendered text as ids; *kind (may be NULL) gets one byte per id, 1 for sampled; free() it.
- * BOS is added when the vocabulary wants one and the text does not begin with it: never twice. */
+/* The rendered text as ids in *out, which must be empty; *kind (may be NULL) gets one byte per
+ * id, 1 for sampled; free() it.  BOS is added when the vocabulary wants one and the text does
+ * not begin with it: never twice.  On failure *out is empty.  Errors: those of
+ * tokenizer_encode, NOMEM. */
 MUST_CHECK enum err chat_tokenize(const struct chat_text *c, const struct tokenizer *t,
                                   struct tok_list *out, unsigned char **kind);
 
 /* Splits a stream of answer text into thinking and answer; a delimiter that arrives in pieces is
- * held back until it is decided. */
+ * held back until it is decided.  A model that was not given `open` may write it first thing
+ * (white space before it allowed); anywhere else it is text.  Only the delimiters are removed:
+ * white space around them comes out as it is. */
 enum chat_part { CHAT_PART_THINK, CHAT_PART_ANSWER };
 struct think_split { struct chat_think think; enum chat_part part; bool started; char held[32];
                      size_t n_held; };
