@@ -119,10 +119,10 @@ enum err home_version(void)
         *space = '\0';                  /* without its date */
     return out_printf("croft %s\n"
                       "instruction sets built in: ref avx2 avx512; this machine: %s\n"
-                      "libraries: jansson %s, PCRE2 %s, utf8proc %s, hwloc %u.%u.%u, "
+                      "libraries: jansson %s, PCRE2 %s, utf8proc %s, hwloc API %u.%u, "
                       "libedit %d.%d, OpenSSL %s\n"
                       "licence: Apache-2.0\n",
                       CROFT_VERSION, isa_name(isa_detect()), jansson_version_str(), pcre2,
-                      utf8proc_version(), hw >> 16, hw >> 8 & 255, hw & 255, LIBEDIT_MAJOR,
-                      LIBEDIT_MINOR, OpenSSL_version(OPENSSL_VERSION_STRING));
+                      utf8proc_version(), hw >> 16, hw >> 8 & 255, LIBEDIT_MAJOR, LIBEDIT_MINOR,
+                      OpenSSL_version(OPENSSL_VERSION_STRING));
 }

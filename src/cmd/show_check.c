@@ -7,6 +7,7 @@
 #include "cmd/show.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -100,20 +101,23 @@ enum err show_hash(struct show *s)
 
 /* ---- --check ---- */
 
-/* Widen the class's range; false when a value is not finite. */
-static bool look_at(struct check_result *c, enum tensor_class class, const float *x, int64_t n)
+/* Widen the class's range; false when a value is not finite: those count for no range. */
+static bool look_at(struct check_result *c, enum tensor_class class, const struct kernels *k,
+                    const float *x, int64_t n)
 {
-    bool finite = true;
+    bool finite = k->all_finite(x, n);
+    float low = c->seen[class] ? c->min[class] : FLT_MAX;
+    float high = c->seen[class] ? c->max[class] : -FLT_MAX;
 
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(x[i])) {
-            finite = false;
+        if (!finite && !isfinite(x[i]))
             continue;
-        }
-        if (!c->seen[class] || x[i] < c->min[class])
-            c->min[class] = x[i];
-        if (!c->seen[class] || x[i] > c->max[class])
-            c->max[class] = x[i];
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    if (low <= high) {
+        c->min[class] = low;
+        c->max[class] = high;
         c->seen[class] = true;
     }
     return finite;
@@ -129,7 +133,7 @@ static bool row_is_finite(struct check_result *c, enum tensor_class class, const
     for (int64_t i = 0; i < t->ne[0]; i += CHUNK_ELEMS) {
         int64_t n = t->ne[0] - i < CHUNK_ELEMS ? t->ne[0] - i : CHUNK_ELEMS;
         k->dequant[t->type](room, at + qtype_row_bytes(t->type, i), n);
-        finite = look_at(c, class, room, n) && finite;
+        finite = look_at(c, class, k, room, n) && finite;
     }
     return finite;
 }

@@ -46,7 +46,10 @@ def on_terminal(*args, **env):
     """What the program writes when all three of its streams are a terminal."""
     pid, fd = pty.fork()
     if pid == 0:
-        os.execve(CROFT, [CROFT, *args], environment(**env))
+        try:
+            os.execve(CROFT, [CROFT, *args], environment(**env))
+        finally:
+            os._exit(127)
     out, end = b"", time.time() + 60
     while time.time() < end and select.select([fd], [], [], 60)[0]:
         try:
@@ -335,6 +338,8 @@ def a_folder_is_no_model():
 
 def main():
     failed = 0
+    if not os.access(CROFT, os.X_OK):
+        sys.exit(f"cli.py: there is no program {CROFT}; run make first")
     for function in TESTS:
         name = function.__name__.replace("_", " ")
         try:
