@@ -409,8 +409,8 @@ static enum err read_version(struct reader *r, uint32_t *version)
         return err_set(ERR_FORMAT, "GGUF-25", "%s: is a big-endian GGUF; get the little-endian "
                        "file of the model, or convert it with gguf_convert_endian.py", r->path);
     if (*version == 1)
-        return err_set(ERR_FORMAT, "GGUF-26", "%s: is GGUF v1, a format of August 2023; get a newer "
-                       "file of the model, or convert the original model with llama.cpp's "
+        return err_set(ERR_FORMAT, "GGUF-26", "%s: is GGUF v1, a format of August 2023; get a "
+                       "newer file of the model, or convert the original model with llama.cpp's "
                        "convert_hf_to_gguf.py", r->path);
     if (*version < 2 || *version > 3)
         return err_set(ERR_FORMAT, "GGUF-27", "%s: is GGUF version %" PRIu32 "; this program reads "
