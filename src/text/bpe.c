@@ -48,10 +48,10 @@ static void merge_all(struct encoder *e)
 static enum err emit(struct encoder *e, int32_t id, uint8_t byte)
 {
     if (id < 0)
-        id = e->t->info.unk;
+        id = vocab_unknown(e->t);
     if (id < 0)
         return err_set(ERR_FORMAT, "TOK-03", "the vocabulary has no token for byte 0x%02X and "
-                       "no unknown token; this text cannot be encoded with it", byte);
+                       "no unknown token; remove the character that has it", byte);
     return tok_list_add(e->out, id);
 }
 

@@ -73,11 +73,11 @@ static enum err emit(struct encoder *e, const char *text, const struct symbol *s
         uint8_t byte = (uint8_t)text[s->at + i];
         if (t->byte_id[byte] >= 0)
             err = tok_list_add(e->out, t->byte_id[byte]);
-        else if (t->info.unk >= 0)      /* one for the whole character */
-            return tok_list_add(e->out, t->info.unk);
+        else if (vocab_unknown(t) >= 0) /* one for the whole character */
+            return tok_list_add(e->out, vocab_unknown(t));
         else
             err = err_set(ERR_FORMAT, "TOK-04", "the vocabulary has no token for byte 0x%02X "
-                          "and no unknown token; this text cannot be encoded with it", byte);
+                          "and no unknown token; remove the character that has it", byte);
     }
     return err;
 }

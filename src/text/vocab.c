@@ -134,6 +134,15 @@ int32_t vocab_find_plain(const struct tokenizer *t, const char *text, size_t len
     return id >= 0 && t->token[id].type == TOKEN_NORMAL ? id : -1;
 }
 
+int32_t vocab_unknown(const struct tokenizer *t)
+{
+    int32_t id = t->info.unk;
+
+    if (id < 0 || t->token[id].type == TOKEN_CONTROL || t->token[id].type == TOKEN_USER)
+        return -1;
+    return id;
+}
+
 static uint32_t *pair_slot(const struct tokenizer *t, int32_t left, int32_t right)
 {
     uint32_t at = (uint32_t)hash_pair(t, left, right) & t->by_pair.mask, held;

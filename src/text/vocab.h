@@ -50,6 +50,10 @@ int32_t vocab_find_plain(const struct tokenizer *t, const char *text, size_t len
 /* The first id with this text whatever its type, or -1. */
 int32_t vocab_find(const struct tokenizer *t, const char *text, size_t len);
 
+/* The id for what the vocabulary cannot write, or -1; never an added token, whatever the file's
+ * unknown_token_id names (SmolLM2's names its end token). */
+int32_t vocab_unknown(const struct tokenizer *t);
+
 /* Rank of merging two ids, or -1. */
 int64_t vocab_find_merge(const struct tokenizer *t, int32_t left, int32_t right);
 
