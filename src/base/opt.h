@@ -14,9 +14,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* FLAG takes no value (--name, --no-name in env/file: 1/0, true/false, on/off);
- * COUNT is an integer that accepts k and K suffixes (32k = 32768); LIST may be repeated. */
-enum opt_type { OPT_FLAG, OPT_INT, OPT_COUNT, OPT_FLOAT, OPT_TEXT, OPT_CHOICE, OPT_LIST };
+/* FLAG takes no value (--name, --no-name; in env and file 1/0, true/false, on/off);
+ * COUNT is an integer that accepts k and K suffixes (32k = 32768); LIST may be repeated.
+ * HEADING is no option: its name is the title above the rows that follow, in help. */
+enum opt_type { OPT_FLAG, OPT_INT, OPT_COUNT, OPT_FLOAT, OPT_TEXT, OPT_CHOICE, OPT_LIST,
+                OPT_HEADING };
 
 struct opt_def {
     const char *name;                   /* "ctx-size" */
@@ -81,5 +83,16 @@ const char *opt_nearest_cmd(const struct opt_table *t, const char *name);
 
 /* Help pages.  cmd -1: the program's own. */
 void opt_help(const struct opt_table *t, int cmd, FILE *out);
+
+/* True when --help or -h stands where an option may stand in this command line. */
+bool opt_asks_help(const struct opt_table *t, int cmd, int argc, char **argv);
+
+/* The environment's name for an option: "CROFT_CTX_SIZE". */
+enum { OPT_ENV_BYTES = 64 };
+void opt_env_name(const struct opt_table *t, int opt, char out[OPT_ENV_BYTES]);
+
+/* Of n words the one with the fewest edits to `word` (letters in any case), or -1 when none is
+ * near enough to be meant.  A word that begins with `word` counts as one edit away. */
+int opt_nearest(const char *word, const char *const *words, int n);
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef BASE_TERM_H
 #define BASE_TERM_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 /* Call once from main. */
 void term_init(bool plain, bool quiet, bool verbose);
 bool term_plain(void);
+bool term_quiet(void);
 bool term_colour_out(void);             /* may standard OUTPUT be coloured? */
 
 /* "croft: note: ..." (silent with --quiet); "croft: warning: ..."; verbose only with -v. */
@@ -26,6 +28,13 @@ void term_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* "croft: error: <err_text()> [E-<err_id()>]" */
 void term_error(enum err e);
+
+/* Append text from outside (a file's strings, a model's words) made harmless for a terminal:
+ * control characters other than line feed and tab become '?'; C1 controls in UTF-8 too. */
+void term_shown(struct buf *out, const char *text, size_t len);
+
+/* Append a number of bytes as people read it: "98.4 MB", "671.0 GB", powers of 1000. */
+void term_bytes(struct buf *out, uint64_t bytes);
 
 /* A progress line with rate and ETA, shown once it has lasted over two seconds; in plain mode a
  * line every five seconds.  Units: "tok", "B" (shown as MB/GB). */
