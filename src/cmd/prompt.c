@@ -15,12 +15,14 @@ static void token_text(char *out, size_t cap, const struct tokenizer *t, int32_t
 
 /* --think against what the format can do.  Unset means what the model's own template does by
  * default: thinking only where there is no other way. */
-static enum err choose_think(struct prompt_style *p, const char *asked)
+enum err prompt_set_think(struct prompt_style *p, const char *asked)
 {
     struct chat_think marks = { 0 };
 
     if (p->format != CHAT_NONE)
         marks = chat_format_think(p->format, true);
+    if (asked && strcmp(asked, "on") != 0 && strcmp(asked, "off") != 0)
+        return err_set(ERR_ARG, "RUN-11", "--think %s: choose on or off", asked);
     if (asked && !strcmp(asked, "off") && marks.fixed)
         return err_set(ERR_ARG, "RUN-10", "--think off: a %s model always thinks first; leave it "
                        "out (the thinking is not part of the answer)",
@@ -48,7 +50,7 @@ enum err prompt_style_read(struct prompt_style *p, const struct loaded *l,
     }
     token_text(p->bos, sizeof(p->bos), l->tok, info->bos);
     token_text(p->eos, sizeof(p->eos), l->tok, info->eos);
-    return choose_think(p, opt_text(o, OPT_think));
+    return prompt_set_think(p, opt_text(o, OPT_think));
 }
 
 enum err prompt_chat(const struct prompt_style *p, const struct tokenizer *t,

@@ -22,6 +22,10 @@ struct prompt_style {
 MUST_CHECK enum err prompt_style_read(struct prompt_style *p, const struct loaded *l,
                                       const struct opt_set *o);
 
+/* "on" or "off" for --think, or NULL for what the model's own template does.  Errors: ARG, nothing
+ * changed. */
+MUST_CHECK enum err prompt_set_think(struct prompt_style *p, const char *asked);
+
 /* A conversation that asks for an answer.  *ids must be zeroed; *kind is yours: free().
  * Errors: those of chat_render and chat_tokenize. */
 MUST_CHECK enum err prompt_chat(const struct prompt_style *p, const struct tokenizer *t,
