@@ -40,8 +40,13 @@ static enum err no_memory(void)
                    "programs and try again");
 }
 
-/* Edits between two words: insert, remove, change, swap neighbours.  Longer words are cut. */
-static int edit_distance(const char *a, const char *b)
+static bool same_letter(char a, char b)
+{
+    return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
+/* Damerau-Levenshtein distance (restricted), three rows of the table at a time. */
+int opt_edits(const char *a, const char *b)
 {
     int row[3][WORD_MAX + 1];
     int na = (int)strnlen(a, WORD_MAX), nb = (int)strnlen(b, WORD_MAX);
@@ -52,14 +57,13 @@ static int edit_distance(const char *a, const char *b)
         int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
         now[0] = i;
         for (int j = 1; j <= nb; j++) {
-            int same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
-            int best = last[j - 1] + !same;
+            int best = last[j - 1] + !same_letter(a[i - 1], b[j - 1]);
             if (last[j] + 1 < best)
                 best = last[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) &&
+                same_letter(a[i - 2], b[j - 1]) && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             now[j] = best;
         }
@@ -73,7 +77,7 @@ int opt_nearest(const char *word, const char *const *words, int n)
     int best = -1, best_edits = len < 4 ? 2 : 3 + (int)(len / 8);
 
     for (int i = 0; i < n; i++) {
-        int edits = edit_distance(word, words[i]);
+        int edits = opt_edits(word, words[i]);
         if (len >= 2 && !strncasecmp(word, words[i], len) && edits > 1)
             edits = 1;
         if (edits < best_edits) {

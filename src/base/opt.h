@@ -95,4 +95,8 @@ void opt_env_name(const struct opt_table *t, int opt, char out[OPT_ENV_BYTES]);
  * near enough to be meant.  A word that begins with `word` counts as one edit away. */
 int opt_nearest(const char *word, const char *const *words, int n);
 
+/* Edits (insert, remove, change, swap neighbours) between two words, letters in any case; of
+ * words longer than 64 bytes only the first 64 count. */
+int opt_edits(const char *a, const char *b);
+
 #endif
