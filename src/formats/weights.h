@@ -51,7 +51,7 @@ struct weights {
     uint64_t n_meta;
     struct tensor_info *tensor;         /* [n_tensor], in file order */
     uint64_t n_tensor;
-    struct weights_index *index;        /* private: hash tables over both, string memory */
+    struct weights_index *index;        /* private: both sorted by name, string memory */
 };
 
 struct weights_options { bool in_memory; /* --no-mmap */ };

@@ -1,0 +1,52 @@
+/* json.c - see json.h. */
+#include "base/json.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* The deepest nesting of brackets outside strings.  Text that is not JSON may be miscounted;
+ * it is refused by the parser then, which nests at most as deep as what was counted. */
+static int nesting(const char *text, size_t len)
+{
+    int depth = 0, deepest = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            continue;
+        else if (c == '{' || c == '[')
+            deepest = ++depth > deepest ? depth : deepest;
+        else if ((c == '}' || c == ']') && depth > 0)
+            depth--;
+        if (deepest > JSON_DEPTH_MAX)
+            break;
+    }
+    return deepest;
+}
+
+enum err json_parse(json_t **out, const char *text, size_t len, size_t max, const char *what)
+{
+    json_error_t error = { 0 };
+
+    *out = NULL;
+    if (len > max)
+        return err_set(ERR_LIMIT, "JSON-01", "%s: %zu bytes of JSON; the limit here is %zu: "
+                       "shorten it", what, len, max);
+    if (nesting(text, len) > JSON_DEPTH_MAX)
+        return err_set(ERR_LIMIT, "JSON-02", "%s: JSON nested deeper than %d levels; flatten it",
+                       what, JSON_DEPTH_MAX);
+    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (*out)
+        return OK;
+    /* jansson leaves the text empty where only an allocation can have failed. */
+    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
+        return err_set(ERR_NOMEM, "JSON-03", "%s: no memory to read %zu bytes of JSON; close "
+                       "other programs", what, len);
+    return err_set(ERR_FORMAT, "JSON-04", "%s: not valid JSON at line %d, column %d: %s; correct "
+                   "it there", what, error.line, error.column, error.text);
+}

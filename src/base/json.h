@@ -1,0 +1,20 @@
+/* json.h - JSON from outside: size and nesting are checked before jansson sees the text. */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* jansson parses and frees by recursion; 64 levels is more than any format here needs. */
+enum { JSON_DEPTH_MAX = 64 };
+
+/* Parse one JSON value of `len` bytes, white space around it allowed.  Duplicate keys, invalid
+ * UTF-8 and integers beyond 64 bits are refused.  `what` names the text in the error ("x.json").
+ * On success *out is yours: json_decref().  Errors: LIMIT (longer than `max`, nested deeper than
+ * JSON_DEPTH_MAX), FORMAT (with line and column), NOMEM. */
+MUST_CHECK enum err json_parse(json_t **out, const char *text, size_t len, size_t max,
+                               const char *what);
+
+#endif

@@ -1,0 +1,364 @@
+/* weights.c - building a `struct weights` from parts, its index by name, and the getters.
+ *
+ * The index is two arrays sorted by name and searched by bisection: no hash, so no choice of
+ * names makes it slow, and equal names end up side by side where they are refused.
+ */
+#include "formats/gguf.h"
+
+#include "base/ck.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_CHUNK_BYTES = 64 << 10 };
+
+char *index_text(struct weights_index *x, const uint8_t *bytes, size_t len)
+{
+    struct text_chunk *c = x->text;
+
+    if (!c || c->size - c->used <= len) {
+        size_t size = len < TEXT_CHUNK_BYTES ? TEXT_CHUNK_BYTES : len + 1;
+        if (!(c = malloc(sizeof(*c) + size)))
+            return NULL;
+        *c = (struct text_chunk){ .next = x->text, .size = size };
+        x->text = c;
+    }
+    char *text = c->bytes + c->used;
+    memcpy(text, bytes, len);
+    text[len] = '\0';
+    c->used += len + 1;
+    return text;
+}
+
+enum err weights_adopt(struct weights *w, struct gguf_part *p)
+{
+    uint64_t n = w->n_tensor + p->n_tensor;
+    struct file_map *file = realloc(w->file, ((size_t)w->n_file + 1) * sizeof(*file));
+
+    if (file)
+        w->file = file;
+    struct tensor_info *tensor = realloc(w->tensor, (size_t)(n + 1) * sizeof(*tensor));
+    if (tensor)
+        w->tensor = tensor;
+    if (!file || !tensor)
+        return err_set(ERR_NOMEM, "WEIGHTS-01", "%s: no memory for a list of %" PRIu64 " tensors; "
+                       "close other programs", p->map.path, n);
+    if (n > GGUF_TENSORS_MAX)
+        return err_set(ERR_LIMIT, "WEIGHTS-02", "%s: the shards up to this one have %" PRIu64
+                       " tensors; the limit is %d: one of them is damaged, get them again",
+                       p->map.path, n, GGUF_TENSORS_MAX);
+    for (uint64_t i = 0; i < p->n_tensor; i++) {
+        tensor[w->n_tensor + i] = p->tensor[i];
+        tensor[w->n_tensor + i].file = w->n_file;
+    }
+    w->n_tensor = n;
+    if (w->n_file == 0) {
+        w->meta = p->meta;
+        w->n_meta = p->n_meta;
+        p->meta = NULL;
+    }
+    file[w->n_file++] = p->map;
+    p->map = (struct file_map){ 0 };
+    return OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
+}
+
+static const struct named *find(const struct named *list, uint64_t n, const char *name)
+{
+    struct named key = { .name = name };
+
+    return n ? bsearch(&key, list, (size_t)n, sizeof(*list), by_name) : NULL;
+}
+
+/* Sort a list; a name that is there twice is an error. */
+static enum err sort_names(const struct weights *w, struct named *list, uint64_t n,
+                           const char *what)
+{
+    if (n)
+        qsort(list, (size_t)n, sizeof(*list), by_name);
+    for (uint64_t i = 1; i < n; i++)
+        if (!strcmp(list[i].name, list[i - 1].name))
+            return err_set(ERR_FORMAT, "WEIGHTS-03", "%s: has the %s %s twice; convert the model "
+                           "again, or get another file of it", w->file[0].path, what,
+                           list[i].name);
+    return OK;
+}
+
+static enum err build_index(struct weights *w)
+{
+    struct weights_index *x = w->index;
+    enum err e;
+
+    x->meta = calloc((size_t)w->n_meta + 1, sizeof(*x->meta));
+    x->tensor = calloc((size_t)w->n_tensor + 1, sizeof(*x->tensor));
+    if (!x->meta || !x->tensor)
+        return err_set(ERR_NOMEM, "WEIGHTS-04", "%s: no memory to index %" PRIu64 " tensors; close "
+                       "other programs", w->file[0].path, w->n_tensor);
+    for (uint64_t i = 0; i < w->n_meta; i++)
+        x->meta[i] = (struct named){ w->meta[i].key, (uint32_t)i };
+    for (uint64_t i = 0; i < w->n_tensor; i++)
+        x->tensor[i] = (struct named){ w->tensor[i].name, (uint32_t)i };
+    if ((e = sort_names(w, x->meta, w->n_meta, "metadata key")))
+        return e;
+    return sort_names(w, x->tensor, w->n_tensor, "tensor");
+}
+
+static struct weights *weights_new(void)
+{
+    struct weights *w = calloc(1, sizeof(*w));
+
+    if (w && !(w->index = calloc(1, sizeof(*w->index)))) {
+        free(w);
+        w = NULL;
+    }
+    return w;
+}
+
+enum err weights_open(struct weights **out, const char *path, const struct weights_options *o)
+{
+    struct weights *w = weights_new();
+    enum err e;
+
+    *out = NULL;
+    if (!w)
+        return err_set(ERR_NOMEM, "WEIGHTS-05", "%s: no memory to open it; close other programs",
+                       path);
+    if ((e = gguf_open_all(w, path, o && o->in_memory)) || (e = build_index(w)))
+        goto fail;
+    *out = w;
+    return OK;
+
+fail:
+    weights_free(w);
+    return e;
+}
+
+/* A file_map of a copy of the bytes, exactly as long, so that a sanitizer sees the end. */
+static enum err map_bytes(struct file_map *m, const char *name, const void *bytes, size_t len)
+{
+    uint8_t *copy = len ? malloc(len) : NULL;
+
+    *m = (struct file_map){ .data = copy, .bytes = len, .fd = -1, .in_memory = true };
+    if ((len && !copy) || !(m->path = strdup(name))) {
+        free(copy);
+        *m = (struct file_map){ 0 };
+        return err_set(ERR_NOMEM, "WEIGHTS-06", "%s: no memory for %zu bytes; close other programs",
+                       name, len);
+    }
+    if (len)
+        memcpy(copy, bytes, len);
+    return OK;
+}
+
+enum err weights_open_bytes(struct weights **out, const char *name, const void *bytes, size_t len)
+{
+    struct weights *w = weights_new();
+    struct gguf_part p = { 0 };
+    enum err e;
+
+    *out = NULL;
+    if (!w)
+        return err_set(ERR_NOMEM, "WEIGHTS-07", "%s: no memory to open it; close other programs",
+                       name);
+    if ((e = map_bytes(&p.map, name, bytes, len)) || (e = gguf_part_read(&p, w->index)))
+        goto fail;
+    if (p.is_split) {
+        e = err_set(ERR_ARG, "WEIGHTS-08", "%s: is one shard of several; open it by its path",
+                    name);
+        goto fail;
+    }
+    w->container = p.version == 2 ? "GGUF v2" : "GGUF v3";
+    if ((e = weights_adopt(w, &p)) || (e = build_index(w)))
+        goto fail;
+    gguf_part_release(&p);
+    *out = w;
+    return OK;
+
+fail:
+    gguf_part_release(&p);
+    weights_free(w);
+    return e;
+}
+
+void weights_free(struct weights *w)
+{
+    if (!w)
+        return;
+    for (int i = 0; i < w->n_file; i++)
+        file_map_close(&w->file[i]);
+    for (struct text_chunk *c = w->index->text, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+    free(w->index->meta);
+    free(w->index->tensor);
+    free(w->index);
+    free(w->file);
+    free(w->meta);
+    free(w->tensor);
+    free(w);
+}
+
+const struct tensor_info *weights_find(const struct weights *w, const char *name)
+{
+    const struct named *n = find(w->index->tensor, w->n_tensor, name);
+
+    return n ? &w->tensor[n->i] : NULL;
+}
+
+const struct meta *weights_meta(const struct weights *w, const char *key)
+{
+    const struct named *n = find(w->index->meta, w->n_meta, key);
+
+    return n ? &w->meta[n->i] : NULL;
+}
+
+static const char *type_words(const struct meta *m)
+{
+    static const char *const one[] = { "an integer", "an integer", "a number with a fraction",
+                                       "true or false", "a text" };
+
+    return m->is_array ? "a list" : one[m->type];
+}
+
+static bool is_integer(const struct meta *m)
+{
+    return !m->is_array && (m->type == META_UINT || m->type == META_INT);
+}
+
+enum err weights_u64(const struct weights *w, const char *key, uint64_t fallback, uint64_t min,
+                     uint64_t max, uint64_t *out)
+{
+    const struct meta *m = weights_meta(w, key);
+
+    *out = fallback;
+    if (!m)
+        return OK;
+    if (!is_integer(m))
+        return err_set(ERR_FORMAT, "WEIGHTS-09", "%s: %s is %s; it must be one integer: convert "
+                       "the model again", w->file[0].path, key, type_words(m));
+    if (m->type == META_INT && meta_int(m, 0) < 0)
+        return err_set(ERR_FORMAT, "WEIGHTS-10", "%s: %s is %" PRId64 "; it must be from %" PRIu64
+                       " to %" PRIu64 ": convert the model again", w->file[0].path, key,
+                       meta_int(m, 0), min, max);
+    if (meta_uint(m, 0) < min || meta_uint(m, 0) > max)
+        return err_set(ERR_FORMAT, "WEIGHTS-11", "%s: %s is %" PRIu64 "; it must be from %" PRIu64
+                       " to %" PRIu64 ": convert the model again", w->file[0].path, key,
+                       meta_uint(m, 0), min, max);
+    *out = meta_uint(m, 0);
+    return OK;
+}
+
+enum err weights_f64(const struct weights *w, const char *key, double fallback, double min,
+                     double max, double *out)
+{
+    const struct meta *m = weights_meta(w, key);
+
+    *out = fallback;
+    if (!m)
+        return OK;
+    if (!is_integer(m) && (m->is_array || m->type != META_FLOAT))
+        return err_set(ERR_FORMAT, "WEIGHTS-12", "%s: %s is %s; it must be one number: convert the "
+                       "model again", w->file[0].path, key, type_words(m));
+    double value = meta_float(m, 0);
+    if (!isfinite(value) || !(value >= min && value <= max))
+        return err_set(ERR_FORMAT, "WEIGHTS-13", "%s: %s is %g; it must be from %g to %g: convert "
+                       "the model again", w->file[0].path, key, value, min, max);
+    *out = value;
+    return OK;
+}
+
+enum err weights_bool(const struct weights *w, const char *key, bool fallback, bool *out)
+{
+    const struct meta *m = weights_meta(w, key);
+
+    *out = fallback;
+    if (!m)
+        return OK;
+    if (m->is_array || m->type != META_BOOL)
+        return err_set(ERR_FORMAT, "WEIGHTS-14", "%s: %s is %s; it must be true or false: convert "
+                       "the model again", w->file[0].path, key, type_words(m));
+    *out = m->raw[0] != 0;
+    return OK;
+}
+
+enum err weights_str(const struct weights *w, const char *key, const char *fallback,
+                     const char **out, size_t *len)
+{
+    const struct meta *m = weights_meta(w, key);
+    struct meta_cursor c = { 0 };
+
+    *out = fallback;
+    *len = fallback ? strlen(fallback) : 0;
+    if (!m)
+        return OK;
+    if (m->is_array || m->type != META_STRING)
+        return err_set(ERR_FORMAT, "WEIGHTS-15", "%s: %s is %s; it must be one text: convert the "
+                       "model again", w->file[0].path, key, type_words(m));
+    meta_next_str(m, &c, out, len);
+    return OK;
+}
+
+uint64_t meta_uint(const struct meta *m, uint64_t i)
+{
+    uint64_t value = 0;
+
+    ASSERT(i < m->n && (m->type == META_UINT || m->type == META_INT));
+    if (m->type == META_INT)
+        return (uint64_t)meta_int(m, i);
+    memcpy(&value, m->raw + i * (uint64_t)m->elem_bytes, (size_t)m->elem_bytes);
+    return value;
+}
+
+int64_t meta_int(const struct meta *m, uint64_t i)
+{
+    const uint8_t *at = m->raw + i * (uint64_t)m->elem_bytes;
+    int unused = 64 - 8 * m->elem_bytes;
+    uint64_t bits = 0;
+
+    ASSERT(i < m->n && (m->type == META_UINT || m->type == META_INT));
+    memcpy(&bits, at, (size_t)m->elem_bytes);
+    /* Move the sign to the top and back: both compilers shift signed values arithmetically. */
+    return m->type == META_UINT ? (int64_t)bits : (int64_t)(bits << unused) >> unused;
+}
+
+double meta_float(const struct meta *m, uint64_t i)
+{
+    float narrow;
+    double wide;
+
+    if (m->type == META_UINT)
+        return (double)meta_uint(m, i);
+    if (m->type == META_INT)
+        return (double)meta_int(m, i);
+    ASSERT(i < m->n && m->type == META_FLOAT);
+    if (m->elem_bytes == sizeof(narrow)) {
+        memcpy(&narrow, m->raw + i * sizeof(narrow), sizeof(narrow));
+        return (double)narrow;
+    }
+    memcpy(&wide, m->raw + i * sizeof(wide), sizeof(wide));
+    return wide;
+}
+
+bool meta_next_str(const struct meta *m, struct meta_cursor *c, const char **text, size_t *len)
+{
+    uint64_t bytes;
+
+    ASSERT(m->type == META_STRING);
+    if (c->i >= m->n)
+        return false;
+    if (c->i == 0)
+        c->at = m->raw;
+    memcpy(&bytes, c->at, sizeof(bytes));   /* validated when the file was opened */
+    *text = (const char *)c->at + sizeof(bytes);
+    *len = (size_t)bytes;
+    c->at += sizeof(bytes) + bytes;
+    c->i++;
+    return true;
+}
