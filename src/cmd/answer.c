@@ -270,7 +270,8 @@ enum err answer_options_read(struct answer_options *a, const char ***stop,
         if (getrandom(&fresh, sizeof(fresh), 0) != (ssize_t)sizeof(fresh))
             fresh = (uint64_t)(clock_s() * 1e9);
         seed = (int64_t)(fresh & 0xffffffff);
-        term_verbose("--seed %" PRId64, seed);
+        if (opt_float(o, OPT_temp) > 0)
+            term_verbose("--seed %" PRId64, seed);
     }
     a->sampling = (struct sampler_options){
         .temperature = (float)opt_float(o, OPT_temp),

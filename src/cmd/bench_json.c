@@ -1,9 +1,10 @@
 /* bench_json.c - writes and reads results of `croft bench`. */
 #include "cmd/bench_json.h"
 
+#include "base/json.h"
 #include "base/term.h"
+#include "cmd/json_text.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,26 +34,18 @@ enum err bench_json_write(struct buf *out, const struct bench_row *row, int n_ro
 {
     const struct model_info *info = model_info(l->model);
     json_t *rows = json_array(), *j;
-    char *text;
 
     for (int i = 0; i < n_row; i++)
         json_array_append_new(rows, row_json(&row[i]));
-    j = json_pack("{s:s, s:{s:s, s:i, s:I}, s:s, s:i, s:s, s:b, s:{s:s, s:s, s:s, s:I, s:I}, s:o}",
+    j = json_pack("{s:s, s:{s:s, s:i, s:I}, s:s, s:i, s:s, s:b, s:{s:o, s:o, s:s, s:I, s:I}, s:o}",
                   "croft", CROFT_VERSION, "machine", "cpu", l->machine.cpu_name, "cores",
                   l->machine.n_core_physical, "memory", (json_int_t)l->machine.mem_total,
                   "isa", isa_name(l->isa), "threads", l->n_thread, "kv_type", kv_name,
-                  "exact", exact, "model", "path", l->path, "name", info->name, "arch", info->arch,
+                  "exact", exact, "model", "path", json_text(l->path, strlen(l->path)), "name",
+                  json_text(info->name, strlen(info->name)), "arch", info->arch,
                   "parameters", (json_int_t)info->n_param, "weight_bytes",
                   (json_int_t)info->weight_bytes, "rows", rows);
-    text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
-    if (text)
-        buf_printf(out, "%s\n", text);
-    json_decref(j);
-    if (!text)
-        return err_set(ERR_NOMEM, "BENCH-01", "cannot write the result as JSON: no memory, or a "
-                       "name in the file that is not UTF-8");
-    free(text);
-    return buf_ok(out);
+    return json_put(out, j, false);
 }
 
 static double earlier_rate(const json_t *rows, const struct bench_row *r)
@@ -99,7 +92,6 @@ static void note_differences(const json_t *j, const struct loaded *l, const char
 enum err bench_json_compare(struct bench_row *row, int n_row, const char *path,
                             const struct loaded *l, const char *kv_name)
 {
-    json_error_t je;
     json_t *j = NULL, *rows;
     char *text = NULL;
     size_t len = 0;
@@ -108,13 +100,10 @@ enum err bench_json_compare(struct bench_row *row, int n_row, const char *path,
 
     if (e != OK)
         return e;
-    j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+    e = json_parse(&j, text, len, BENCH_FILE_MAX, path);
     rows = json_object_get(j, "rows");
-    if (!j)
-        e = err_set(ERR_FORMAT, "BENCH-02", "%s, line %d: %s; --compare reads what croft bench "
-                    "--json wrote", path, je.line, je.text);
-    else if (!json_is_array(rows))
-        e = err_set(ERR_FORMAT, "BENCH-03", "%s has no \"rows\"; --compare reads what croft bench "
+    if (e == OK && !json_is_array(rows))
+        e = err_set(ERR_FORMAT, "BENCH-01", "%s has no \"rows\"; --compare reads what croft bench "
                     "--json wrote", path);
     for (int i = 0; i < n_row && e == OK; i++) {
         double then = earlier_rate(rows, &row[i]);
@@ -122,7 +111,7 @@ enum err bench_json_compare(struct bench_row *row, int n_row, const char *path,
         n_found += then > 0;
     }
     if (e == OK && !n_found)
-        e = err_set(ERR_FORMAT, "BENCH-04", "%s has no row with these lengths, depths and batch "
+        e = err_set(ERR_FORMAT, "BENCH-02", "%s has no row with these lengths, depths and batch "
                     "sizes; measure the same ones", path);
     if (e == OK)
         note_differences(j, l, kv_name);

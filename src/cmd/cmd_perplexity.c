@@ -1,14 +1,15 @@
 /* cmd_perplexity.c - `croft perplexity`: perplexity of a text file, llama.cpp's convention. */
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
+#include "cmd/json_text.h"
 #include "cmd/load.h"
 
 #include "base/term.h"
 #include "cmd/prompt.h"
 #include "eval/perplexity.h"
 
-#include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TEXT_BYTES_MAX = 1 << 30 };
 
@@ -45,16 +46,16 @@ static enum err read_text(struct tok_list *ids, const struct loaded *l, const st
 static enum err print_json(const struct perplexity *p, const struct loaded *l,
                            const struct perplexity_options *po)
 {
-    json_t *j = json_pack("{s:f, s:f, s:I, s:I, s:I, s:s}", "perplexity", perplexity_value(p),
+    json_t *j = json_pack("{s:f, s:f, s:I, s:I, s:I, s:o}", "perplexity", perplexity_value(p),
                           "standard_error", perplexity_error(p), "chunks", (json_int_t)p->n_chunk,
                           "chunk_size", (json_int_t)po->n_chunk_tok, "tokens_scored",
-                          (json_int_t)p->n_scored, "model", l->path);
-    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(10)) : NULL;
-    enum err e = text ? out_printf("%s\n", text)
-                      : err_set(ERR_NOMEM, "PPL-10", "no memory for the JSON output");
+                          (json_int_t)p->n_scored, "model", json_text(l->path, strlen(l->path)));
+    struct buf text = { 0 };
+    enum err e = json_put(&text, j, true);
 
-    free(text);
-    json_decref(j);
+    if (e == OK)
+        e = out_printf("%s\n", buf_text(&text));
+    buf_release(&text);
     return e;
 }
 
@@ -97,7 +98,7 @@ enum err cmd_perplexity(struct opt_set *o)
     enum err e;
 
     if (!opt_text(o, OPT_file))
-        return err_set(ERR_ARG, "PPL-11", "no text to score; try: croft perplexity %s "
+        return err_set(ERR_ARG, "PPL-10", "no text to score; try: croft perplexity %s "
                        "-f wiki.test.raw (- is standard input)", opt_operand(o, 0));
     term_catch_interrupt();
     e = load_open(&l, o, true, (int32_t)opt_int(o, OPT_batch_size));

@@ -2,8 +2,7 @@
 #include "cmd/talk.h"
 
 #include "base/file.h"
-
-#include <jansson.h>
+#include "base/json.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,27 +149,23 @@ enum err talk_load(struct talk *t, const char *path)
     struct talk fresh = { 0 };
     const json_t *list, *m;
     json_t *j = NULL;
-    json_error_t je;
     char *text = NULL;
     size_t len = 0, i;
     enum err e = file_read_text(&text, &len, path, TALK_BYTES_MAX);
 
     if (e != OK)
         return e;
-    j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
+    e = json_parse(&j, text, len, TALK_BYTES_MAX, path);
     list = json_object_get(j, "messages");
-    if (!j)
-        e = err_set(ERR_FORMAT, "CHATC-07", "%s, line %d: %s; /load reads what /save wrote", path,
-                    je.line, je.text);
-    else if (!json_is_array(list))
-        e = err_set(ERR_FORMAT, "CHATC-08", "%s has no \"messages\"; /load reads what /save wrote",
+    if (e == OK && !json_is_array(list))
+        e = err_set(ERR_FORMAT, "CHATC-07", "%s has no \"messages\"; /load reads what /save wrote",
                     path);
     for (i = 0; e == OK && i < json_array_size(list); i++) {
         m = json_array_get(list, i);
         e = load_message(&fresh, path, i, m);
     }
     if (e == OK && (fresh.n - talk_first(&fresh)) % 2)
-        e = err_set(ERR_FORMAT, "CHATC-09", "%s ends with a message that has no answer", path);
+        e = err_set(ERR_FORMAT, "CHATC-08", "%s ends with a message that has no answer", path);
     if (e == OK) {
         struct talk old = *t;
         *t = fresh;
