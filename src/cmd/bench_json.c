@@ -85,7 +85,8 @@ static void note_differences(const json_t *j, const struct loaded *l, const char
     if (threads != l->n_thread)
         term_note("the earlier result was measured with %lld threads, now %d", (long long)threads,
                   l->n_thread);
-    if (json_integer_value(json_object_get(model, "weight_bytes")) != (json_int_t)info->weight_bytes)
+    if ((uint64_t)json_integer_value(json_object_get(model, "weight_bytes")) !=
+        info->weight_bytes)
         term_note("the earlier result was measured with weights of another size");
 }
 

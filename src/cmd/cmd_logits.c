@@ -1,5 +1,4 @@
-/* cmd_logits.c - `croft logits`: what a model computes for given ids, in a file: the instrument with
- * which engines are compared.
+/* cmd_logits.c - `croft logits`: what a model computes for given ids, to compare engines.
  *
  * OUT.safetensors holds logits [n_ids, n_vocab] f32, with -n N greedy [N] i32, with --experts
  * experts [n_ids, n_moe_layer, n_expert_used] i32.  Rows are written as they are computed; memory
