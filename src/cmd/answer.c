@@ -1,0 +1,296 @@
+/* answer.c - the loop that makes one answer. */
+#include "cmd/answer.h"
+
+#include "base/term.h"
+#include "cmd/cmd_table.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* What the loop holds while it runs. */
+struct making {
+    struct answer *a;
+    const struct answer_options *o;
+    struct detok detok;
+    struct think_split split;
+    struct stop_match *stop;
+    int64_t n_fed, n_shown;             /* answer bytes into and out of the stop matcher */
+    bool hit;
+    enum err e;                         /* of the text function */
+};
+
+static bool on_progress(void *arg, int64_t done, int64_t total)
+{
+    (void)total;
+    progress_update(arg, done);
+    return !term_interrupted();
+}
+
+static void show(struct making *m, enum chat_part part, const char *text, size_t len)
+{
+    if (len && m->e == OK && m->o->text)
+        m->e = m->o->text(m->o->arg, part, text, len, m->a->n_think_tok);
+}
+
+/* A piece whose part is decided; only the answer can hold a stop string. */
+static void on_part(void *arg, enum chat_part part, const char *text, size_t len)
+{
+    struct making *m = arg;
+    const char *shown;
+    size_t n_shown;
+
+    if (part == CHAT_PART_THINK) {
+        show(m, part, text, len);
+        return;
+    }
+    m->n_fed += (int64_t)len;
+    if (m->hit || m->e != OK)
+        return;
+    m->e = stop_match_push(m->stop, text, len, &shown, &n_shown, &m->hit);
+    if (m->e != OK)
+        return;
+    m->n_shown += (int64_t)n_shown;
+    show(m, part, shown, n_shown);
+}
+
+static void take_text(struct making *m, const char *text, size_t len)
+{
+    if (!len)
+        return;
+    buf_add(&m->a->raw, text, len);
+    think_split_push(&m->split, text, len, on_part, m);
+}
+
+/* A vocabulary may mark "<think>" as a control token, which decodes to nothing: the splitter needs
+ * its text. */
+static const char *think_mark(const struct making *m, const struct tokenizer *t, int32_t id)
+{
+    const struct chat_think *th = &m->o->think;
+
+    if (!th->can || tokenizer_type(t, id) != TOKEN_CONTROL)
+        return NULL;
+    if (id == tokenizer_find_added(t, th->open))
+        return th->open;
+    return id == tokenizer_find_added(t, th->close) ? th->close : NULL;
+}
+
+static enum err take_token(struct making *m, const struct tokenizer *t, int32_t id)
+{
+    const char *mark = think_mark(m, t, id);
+    char text[DETOK_MAX];
+
+    m->a->n_tok++;
+    if (m->split.part == CHAT_PART_THINK && m->o->think.can)
+        m->a->n_think_tok++;
+    if (mark) {
+        take_text(m, text, detok_end(&m->detok, text));
+        take_text(m, mark, strlen(mark));
+    } else {
+        take_text(m, text, detok_push(&m->detok, id, text));
+    }
+    return m->e;
+}
+
+/* Everything held back at the end of the text. */
+static enum err end_text(struct making *m)
+{
+    char text[DETOK_MAX];
+    const char *shown;
+    size_t n_shown;
+
+    if (!m->hit) {
+        take_text(m, text, detok_end(&m->detok, text));
+        think_split_end(&m->split, on_part, m);
+    }
+    if (!m->hit && m->e == OK) {
+        stop_match_end(m->stop, &shown, &n_shown);
+        m->n_shown += (int64_t)n_shown;
+        show(m, CHAT_PART_ANSWER, shown, n_shown);
+    } else if (m->hit && (size_t)(m->n_fed - m->n_shown) <= m->a->raw.len) {
+        buf_cut(&m->a->raw, m->a->raw.len - (size_t)(m->n_fed - m->n_shown));
+    }
+    m->a->n_answer_bytes = m->n_shown;
+    return m->e != OK ? m->e : buf_ok(&m->a->raw);
+}
+
+static enum err check_fits(const struct session *s, size_t n)
+{
+    int64_t ctx = session_ctx(s);
+
+    if ((int64_t)n <= ctx)
+        return OK;
+    return err_set(ERR_LIMIT, "RUN-01", "the prompt is %zu tokens and the context holds %lld; "
+                   "shorten it or give --ctx-size %zu", n, (long long)ctx, n + 256);
+}
+
+/* Compute the prompt.  Ctrl-C here is the end of the answer, not an error. */
+static enum err read_prompt(struct answer *a, struct session *s, const struct tok_list *ids,
+                            const unsigned char *kind, bool *interrupted)
+{
+    struct progress p;
+    double start = clock_s();
+    enum err e = check_fits(s, ids->n);
+
+    if (e != OK)
+        return e;
+    progress_begin(&p, "reading the prompt", "tok", (int64_t)ids->n);
+    e = session_sync(s, ids->id, kind, (int64_t)ids->n, on_progress, &p, &a->n_reused);
+    progress_end(&p);
+    a->n_prompt = (int64_t)ids->n;
+    a->prompt_s += clock_s() - start;
+    *interrupted = e == ERR_STOPPED;
+    return *interrupted ? OK : e;
+}
+
+/* The context is full: go on behind a shorter prompt, when the caller has one.  What was answered
+ * so far follows it, as sampled tokens. */
+static enum err make_room(struct making *m, struct session *s, int32_t last, bool *made)
+{
+    int64_t n_said = m->a->n_tok - 1, at = session_len(s) - n_said;
+    struct tok_list ids = { 0 };
+    unsigned char *kind = NULL, *all = NULL;
+    bool interrupted = false;
+    enum err e = OK;
+
+    *made = false;
+    if (m->o->room && at >= 0)
+        e = m->o->room(m->o->arg, n_said + 1, &ids, &kind);
+    size_t n_prompt = ids.n;
+    if (e != OK || !n_prompt)
+        goto out;
+    for (int64_t i = 0; i < n_said && e == OK; i++)
+        e = tok_list_add(&ids, session_tokens(s)[at + i]);
+    if (e == OK)
+        e = tok_list_add(&ids, last);
+    if (e != OK || (int64_t)ids.n > session_ctx(s))
+        goto out;
+    all = malloc(ids.n);
+    if (!all) {
+        e = err_set(ERR_NOMEM, "RUN-02", "no memory for %zu tokens", ids.n);
+        goto out;
+    }
+    memset(all, TOK_SAMPLED, ids.n);
+    if (kind)
+        memcpy(all, kind, n_prompt);
+    else
+        memset(all, TOK_PROMPT, n_prompt);
+    e = read_prompt(m->a, s, &ids, all, &interrupted);
+    *made = e == OK && !interrupted;
+    if (interrupted)
+        m->a->end = ANSWER_INTERRUPT;
+out:
+    free(all);
+    free(kind);
+    tok_list_release(&ids);
+    return e;
+}
+
+/* One token: sample, show, compute.  *go_on turns false at the end of the answer. */
+static enum err step(struct making *m, struct loaded *l, struct sampler *smp, bool *go_on)
+{
+    struct session *s = l->session;
+    int64_t len = session_len(s);
+    bool made = true;
+    int32_t id;
+    enum err e;
+
+    *go_on = false;
+    if (m->o->n_max >= 0 && m->a->n_tok >= m->o->n_max) {
+        m->a->end = ANSWER_MAX;
+        return OK;
+    }
+    e = sampler_next(smp, session_logits(s), session_tokens(s), len, len, &id);
+    if (e != OK)
+        return e;
+    m->a->end = ANSWER_DONE;
+    if (tokenizer_is_end(l->tok, id))
+        return OK;
+    e = take_token(m, l->tok, id);
+    m->a->end = ANSWER_STOP;
+    if (e != OK || m->hit)
+        return e;
+    m->a->end = ANSWER_MAX;
+    if (m->a->n_tok == m->o->n_max)
+        return OK;
+    m->a->end = ANSWER_INTERRUPT;
+    if (term_interrupted())
+        return OK;
+    m->a->end = ANSWER_FULL;
+    if (len < session_ctx(s))
+        e = session_push(s, id);
+    else
+        e = make_room(m, s, id, &made);
+    *go_on = e == OK && made;
+    return e;
+}
+
+enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *ids,
+                     const unsigned char *kind, const struct answer_options *o)
+{
+    struct making m = { .a = a, .o = o };
+    struct sampler *smp = NULL;
+    bool go_on = true, interrupted = false;
+    double start;
+    enum err e, e_text;
+
+    detok_init(&m.detok, l->tok, false);
+    think_split_init(&m.split, o->think);
+    e = stop_match_new(&m.stop, o->stop, o->n_stop);
+    if (e == OK)
+        e = sampler_new(&smp, &o->sampling, model_info(l->model)->n_vocab);
+    if (e == OK)
+        e = read_prompt(a, l->session, ids, kind, &interrupted);
+    if (e == OK && interrupted)
+        a->end = ANSWER_INTERRUPT;
+    start = clock_s();
+    while (e == OK && go_on && !interrupted)
+        e = step(&m, l, smp, &go_on);
+    a->gen_s = clock_s() - start;
+    e_text = m.stop ? end_text(&m) : OK;
+    sampler_free(smp);
+    stop_match_free(m.stop);
+    return e != OK ? e : e_text;
+}
+
+void answer_release(struct answer *a)
+{
+    buf_release(&a->raw);
+    memset(a, 0, sizeof(*a));
+}
+
+enum err answer_options_read(struct answer_options *a, const char ***stop,
+                             const struct opt_set *o)
+{
+    int64_t seed = opt_int(o, OPT_seed);
+    uint64_t fresh = 0;
+
+    if (seed < 0) {
+        if (getrandom(&fresh, sizeof(fresh), 0) != (ssize_t)sizeof(fresh))
+            fresh = (uint64_t)(clock_s() * 1e9);
+        seed = (int64_t)(fresh & 0xffffffff);
+        if (opt_float(o, OPT_temp) > 0)
+            term_verbose("--seed %" PRId64, seed);
+    }
+    a->sampling = (struct sampler_options){
+        .temperature = (float)opt_float(o, OPT_temp),
+        .top_k = (int32_t)opt_int(o, OPT_top_k),
+        .top_p = (float)opt_float(o, OPT_top_p),
+        .min_p = (float)opt_float(o, OPT_min_p),
+        .repeat_penalty = (float)opt_float(o, OPT_repeat_penalty),
+        .presence_penalty = (float)opt_float(o, OPT_presence_penalty),
+        .frequency_penalty = (float)opt_float(o, OPT_frequency_penalty),
+        .repeat_last_n = (int32_t)opt_int(o, OPT_repeat_last_n),
+        .seed = (uint64_t)seed,
+    };
+    a->n_max = opt_int(o, OPT_max_tokens);
+    a->n_stop = opt_list_n(o, OPT_stop);
+    *stop = calloc((size_t)a->n_stop + 1, sizeof(**stop));
+    if (!*stop)
+        return err_set(ERR_NOMEM, "RUN-03", "no memory for %d stop strings", a->n_stop);
+    for (int i = 0; i < a->n_stop; i++)
+        (*stop)[i] = opt_list(o, OPT_stop, i);
+    a->stop = *stop;
+    return OK;
+}

@@ -1,0 +1,93 @@
+/* answer_view.c - how an answer reaches a person: the answer on standard output, thinking and
+ * numbers on standard error, dim where a terminal allows it. */
+#include "cmd/answer.h"
+
+#include "base/term.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static bool dim_err(void)
+{
+    return !term_plain() && isatty(STDERR_FILENO);
+}
+
+static const char *dim_on(void)
+{
+    return dim_err() ? "\033[2m" : "";
+}
+
+static const char *dim_off(void)
+{
+    return dim_err() ? "\033[0m" : "";
+}
+
+static void begin_thinking(struct answer_view *v)
+{
+    if (v->think == THINK_FOLD && dim_err())
+        fprintf(stderr, "%sThinking...%s", dim_on(), dim_off());
+    else if (v->think == THINK_FULL)
+        fputs(dim_err() ? dim_on() : "[thinking]\n", stderr);
+    v->thinking = true;
+}
+
+static void end_thinking(struct answer_view *v)
+{
+    if (v->think == THINK_FOLD)
+        fprintf(stderr, "%s%sThought (%lld tokens)%s\n", dim_err() ? "\r\033[K" : "", dim_on(),
+                (long long)v->n_think_tok, dim_off());
+    else if (v->think == THINK_FULL)
+        fprintf(stderr, "%s\n%s", dim_off(), dim_err() ? "" : "[end of thinking]\n");
+    fflush(stderr);
+    v->thinking = false;
+}
+
+enum err answer_view_text(void *view, enum chat_part part, const char *text, size_t len,
+                          int64_t n_think_tok)
+{
+    struct answer_view *v = view;
+    enum err e;
+
+    v->n_think_tok = n_think_tok;
+    if (part == CHAT_PART_THINK) {
+        if (!v->thinking)
+            begin_thinking(v);
+        if (v->think == THINK_FULL)
+            fwrite(text, 1, len, stderr);
+        fflush(stderr);
+        return OK;
+    }
+    if (v->thinking)
+        end_thinking(v);
+    while (!v->any && n_think_tok && len && *text == '\n') {   /* the gap behind the thinking */
+        text++;
+        len--;
+    }
+    if (!len)
+        return OK;
+    v->any = true;
+    v->newline = text[len - 1] == '\n';
+    e = out_write(text, len);
+    return e == OK ? out_flush() : e;
+}
+
+enum err answer_view_end(struct answer_view *v)
+{
+    enum err e = OK;
+
+    if (v->thinking)
+        end_thinking(v);
+    if (v->any && !v->newline)
+        e = out_write("\n", 1);
+    v->newline = true;
+    return e == OK ? out_flush() : e;
+}
+
+void answer_print_stats(const struct answer *a, const struct session *s)
+{
+    double rate = a->gen_s > 0 ? (double)a->n_tok / a->gen_s : 0;
+
+    fprintf(stderr, "%s%lld tokens, %.1f tok/s, context %lld of %lld%s\n", dim_on(),
+            (long long)a->n_tok, rate, (long long)session_len(s), (long long)session_ctx(s),
+            dim_off());
+}

@@ -1,0 +1,197 @@
+/* cmd_chat.c - `croft chat MODEL`: reads messages, answers them, until the input ends. */
+#include "cmd/chat_line.h"
+#include "cmd/chat_loop.h"
+#include "cmd/cmd.h"
+#include "cmd/cmd_table.h"
+
+#include "base/term.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Errors the conversation survives: they are said, and the next message may be typed. */
+static enum err survive(enum err e)
+{
+    if (e == OK || e == ERR_PIPE || e == ERR_IO || e == ERR_NOMEM)
+        return e;
+    term_error(e);
+    return OK;
+}
+
+static enum err room_for(void *arg, int64_t n_said, struct tok_list *ids, unsigned char **kind)
+{
+    struct chat *c = ((void **)arg)[1];
+    enum err e;
+
+    if (opt_int(c->o, OPT_context_shift) < 1)
+        return OK;
+    e = chat_fit(c, n_said, ids, kind);
+    if (e == ERR_LIMIT) {               /* nothing left to drop: the answer ends here */
+        tok_list_release(ids);
+        free(*kind);
+        *kind = NULL;
+        return OK;
+    }
+    return e;
+}
+
+static enum err on_text(void *arg, enum chat_part part, const char *text, size_t len,
+                        int64_t n_think_tok)
+{
+    return answer_view_text(((void **)arg)[0], part, text, len, n_think_tok);
+}
+
+static void say_end(const struct chat *c, const struct answer *a)
+{
+    const struct session *s = c->l->session;
+
+    if (a->end == ANSWER_FULL)
+        term_warn("the answer was cut: the conversation is %lld tokens and the context holds "
+                  "%lld; /compact summarises the older turns, /set context-shift 128 drops them",
+                  (long long)session_len(s) + 1, (long long)session_ctx(s));
+    else if (a->end == ANSWER_MAX)
+        term_note("the answer was cut at --max-tokens %lld; /set max-tokens -1 lifts it",
+                  (long long)a->n_tok);
+}
+
+/* Keep what was said; thinking that never ended is closed, so that it stays thinking. */
+static enum err keep(struct chat *c, struct answer *a)
+{
+    if (!a->n_tok) {
+        talk_drop(&c->talk, c->talk.n - 1, 1);
+        term_note("there was no answer; your message was taken back");
+        return OK;
+    }
+    if (a->n_think_tok && !a->n_answer_bytes && !strstr(buf_text(&a->raw), c->style.marks.close))
+        buf_puts(&a->raw, c->style.marks.close);
+    return talk_add(&c->talk, CHAT_ASSISTANT, buf_text(&a->raw), a->raw.len);
+}
+
+enum err chat_answer(struct chat *c)
+{
+    struct answer_view view = { .think = c->think };
+    void *args[2] = { &view, c };
+    struct answer_options ao = { .text = on_text, .room = room_for, .arg = args,
+                                 .think = c->style.marks };
+    struct answer a = { 0 };
+    struct tok_list ids = { 0 };
+    unsigned char *kind = NULL;
+    const char **stop = NULL;
+    enum err e = answer_options_read(&ao, &stop, c->o), e_end;
+
+    ao.sampling.seed += (uint64_t)c->n_again;
+    if (e == OK)
+        e = chat_fit(c, 0, &ids, &kind);
+    chat_say_dropped(c);
+    if (e == OK)
+        e = answer_make(&a, c->l, &ids, kind, &ao);
+    e_end = e == ERR_PIPE ? OK : answer_view_end(&view);
+    e = e == OK ? e_end : e;
+    if (e == OK)
+        e = keep(c, &a);
+    else
+        talk_drop(&c->talk, c->talk.n - 1, 1);
+    if (e == OK && !opt_flag(c->o, OPT_quiet))
+        answer_print_stats(&a, c->l->session);
+    chat_say_dropped(c);
+    if (e == OK)
+        say_end(c, &a);
+    term_clear_interrupt();
+    answer_release(&a);
+    tok_list_release(&ids);
+    free(kind);
+    free(stop);
+    return survive(e);
+}
+
+static enum err take_line(struct chat *c, const struct buf *text, bool *end)
+{
+    const char *line = buf_text(text);
+    struct tok_list probe = { 0 };
+    enum err e;
+
+    if (!line[strspn(line, " \t\r\n")])
+        return OK;
+    if (line[0] == '/')
+        return chat_command(c, line, end);
+    /* Alone first: an offset of invalid UTF-8 then counts in what the person wrote. */
+    e = tokenizer_encode_text(c->l->tok, line, text->len, TEXT_PLAIN, &probe);
+    tok_list_release(&probe);
+    if (e != OK)
+        return survive(e);
+    c->n_again = 0;
+    e = talk_add(&c->talk, CHAT_USER, line, text->len);
+    return e == OK ? chat_answer(c) : e;
+}
+
+static void greet(const struct chat *c)
+{
+    const struct model_info *info = model_info(c->l->model);
+
+    if (c->style.format == CHAT_NONE)
+        term_note("this is a base model: it continues your text and was not trained to answer");
+    if (isatty(STDIN_FILENO))
+        term_note("%s, context %lld tokens; /help lists the commands, Ctrl-D ends",
+                  *info->name ? info->name : c->l->path,
+                  (long long)session_ctx(c->l->session));
+}
+
+static enum err talk_on(struct chat *c)
+{
+    struct chat_line *line = NULL;
+    struct buf text = { 0 };
+    enum line_got got = LINE_TEXT;
+    bool end = false;
+    enum err e = chat_line_open(&line);
+
+    while (e == OK && !end) {
+        e = chat_line_read(line, &text, &got);
+        if (e == OK && got == LINE_TEXT)
+            e = take_line(c, &text, &end);
+        if (got == LINE_END)
+            end = true;
+        if (got == LINE_END && term_interrupted() && e == OK)
+            e = err_set(ERR_STOPPED, "CHATC-20", "interrupted");
+        if (got == LINE_CANCEL)
+            term_clear_interrupt();
+    }
+    if (e == OK && got == LINE_END && isatty(STDIN_FILENO))
+        fputs("\n", stderr);
+    buf_release(&text);
+    chat_line_close(line);
+    return e;
+}
+
+enum err chat_loop(struct opt_set *o)
+{
+    struct loaded l = { 0 };
+    struct chat c = { .o = o, .l = &l, .think = THINK_FULL };
+    const char *system = opt_text(o, OPT_system);
+    enum err e;
+
+    if (!isatty(STDIN_FILENO) && !isatty(STDERR_FILENO))
+        c.think = THINK_DROP;
+    term_catch_interrupt();
+    e = load_open(&l, o, true, (int32_t)opt_int(o, OPT_batch_size));
+    if (e == OK)
+        e = load_session(&l, o, 0, (int32_t)opt_int(o, OPT_batch_size));
+    if (e == OK)
+        e = prompt_style_read(&c.style, &l, o);
+    if (e == OK && system && c.style.format == CHAT_NONE)
+        term_warn("--system is not used: plain text has no place for a system message");
+    else if (e == OK && system)
+        e = talk_set_system(&c.talk, system);
+    if (e == OK) {
+        greet(&c);
+        e = talk_on(&c);
+    }
+    talk_release(&c.talk);
+    load_close(&l);
+    return e;
+}
+
+enum err cmd_chat(struct opt_set *o)
+{
+    return chat_loop(o);
+}

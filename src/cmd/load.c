@@ -1,0 +1,296 @@
+/* load.c - opens weights, model and session, and says what was decided on the way. */
+#include "cmd/load.h"
+
+#include "base/term.h"
+#include "cmd/cmd_table.h"
+#include "cmd/model_path.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Scratch of a step, the vocabulary's index, and what the rest of the machine needs to live. */
+static const uint64_t RESERVE_BYTES = (uint64_t)256 << 20;
+enum { READ_BYTES = 4 << 20, COLD_MIN_BYTES = 32 << 20 };
+
+const char *bytes_text(char *out, size_t cap, uint64_t bytes)
+{
+    if (bytes >= 1000000000)
+        snprintf(out, cap, "%.1f GB", (double)bytes / 1e9);
+    else
+        snprintf(out, cap, "%.1f MB", (double)bytes / 1e6);
+    return out;
+}
+
+static enum err choose_isa(unsigned *out, const struct opt_set *o)
+{
+    const char *name = opt_text(o, OPT_isa);
+    unsigned have = isa_detect(), want = 0;
+
+    if (!isa_parse(name, &want))
+        return err_set(ERR_ARG, "LOAD-01", "--isa %s: no such instruction set", name);
+    if (want & ~have)
+        return err_set(ERR_ARG, "LOAD-02", "--isa %s: this CPU has only %s; leave --isa out",
+                       name, isa_name(have));
+    *out = want;
+    return OK;
+}
+
+static int choose_threads(const struct opt_set *o, const struct machine *m)
+{
+    int n = (int)opt_int(o, OPT_threads);
+
+    if (n > 0)
+        return n;
+    if (m->n_thread_default < m->n_core_physical)
+        term_note("computing with %d of %d cores, as CPU affinity and cgroup limits allow; "
+                  "--threads %d uses all", m->n_thread_default, m->n_core_physical,
+                  m->n_core_physical);
+    return m->n_thread_default;
+}
+
+static enum err choose_kv(enum qtype *out, const struct opt_set *o)
+{
+    const char *name = opt_text(o, OPT_kv_type);
+    bool exact = opt_flag(o, OPT_exact);
+
+    if (exact && opt_given(o, OPT_kv_type) && strcmp(name, "f32") != 0)
+        term_note("--exact keeps the KV cache in f32, --kv-type %s is not used; "
+                  "leave --exact out to use it", name);
+    if (exact || !strcmp(name, "f32"))
+        *out = QTYPE_f32;
+    else if (!strcmp(name, "f16"))
+        *out = QTYPE_f16;
+    else if (!strcmp(name, "bf16"))
+        *out = QTYPE_bf16;
+    else if (!strcmp(name, "q8_0"))
+        *out = QTYPE_q8_0;
+    else
+        return err_set(ERR_ARG, "LOAD-03", "--kv-type %s: choose f32, f16, bf16 or q8_0", name);
+    return OK;
+}
+
+/* --- a cold file ------------------------------------------------------------------------- */
+
+/* Bytes of the mapping that are not in memory yet. */
+static uint64_t cold_bytes(const struct file_map *f)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), n = (f->bytes + page - 1) / page, cold = 0;
+    unsigned char *in = malloc(n ? n : 1);
+
+    if (in && f->data && mincore((void *)(uintptr_t)f->data, f->bytes, in) == 0)
+        for (uint64_t i = 0; i < n; i++)
+            cold += in[i] & 1 ? 0 : page;
+    free(in);
+    return cold;
+}
+
+/* Read the file once from start to end: page faults in random order would read it at a tenth of
+ * the disk's speed, and silently. */
+static enum err read_through(const struct file_map *f, struct progress *p, int64_t *done)
+{
+    uint8_t *chunk = malloc(READ_BYTES);
+    enum err e = OK;
+
+    if (!chunk)
+        return err_set(ERR_NOMEM, "LOAD-04", "no memory for a read buffer of %d MB",
+                       READ_BYTES >> 20);
+    for (uint64_t at = 0; at < f->bytes && e == OK;) {
+        ssize_t got = pread(f->fd, chunk, READ_BYTES, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            got = 0;
+        else if (got < 0)
+            e = err_set(ERR_IO, "LOAD-05", "%s: cannot read at byte %llu: %s", f->path,
+                        (unsigned long long)at, strerror(errno));
+        else if (got == 0)
+            e = err_set(ERR_IO, "LOAD-06", "%s ends at byte %llu of %llu: it was changed while "
+                        "it was read; start again", f->path, (unsigned long long)at,
+                        (unsigned long long)f->bytes);
+        if (e == OK && term_interrupted())
+            e = err_set(ERR_STOPPED, "LOAD-07", "interrupted while reading %s", f->path);
+        if (e == OK) {
+            at += (uint64_t)got;
+            *done += got;
+            progress_update(p, *done);
+        }
+    }
+    free(chunk);
+    return e;
+}
+
+static enum err warm(const struct loaded *l)
+{
+    const struct weights *w = l->weights;
+    uint64_t cold = 0, total = 0;
+    int64_t done = 0;
+    char need[16], have[16];
+    struct progress p;
+    enum err e = OK;
+
+    for (int i = 0; i < w->n_file; i++)
+        total += w->file[i].bytes;
+    if (l->machine.mem_available && total > l->machine.mem_available) {
+        term_note("the model is %s and %s of memory is free: weights are read from disk as they "
+                  "are needed, which is slow", bytes_text(need, sizeof(need), total),
+                  bytes_text(have, sizeof(have), l->machine.mem_available));
+        return OK;
+    }
+    for (int i = 0; i < w->n_file; i++)
+        cold += w->file[i].in_memory ? 0 : cold_bytes(&w->file[i]);
+    if (cold < COLD_MIN_BYTES)
+        return OK;
+    progress_begin(&p, "reading the model", "B", (int64_t)total);
+    for (int i = 0; i < w->n_file && e == OK; i++)
+        if (!w->file[i].in_memory)
+            e = read_through(&w->file[i], &p, &done);
+    progress_end(&p);
+    return e;
+}
+
+static void lock_weights(const struct weights *w)
+{
+    char size[16];
+
+    for (int i = 0; i < w->n_file; i++)
+        if (w->file[i].data && mlock(w->file[i].data, w->file[i].bytes) != 0) {
+            term_warn("--mlock: cannot keep %s in memory: %s; raise the limit of `ulimit -l` "
+                      "(going on without)", bytes_text(size, sizeof(size), w->file[i].bytes),
+                      strerror(errno));
+            return;
+        }
+}
+
+enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
+{
+    struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) };
+    struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max };
+    enum err e;
+
+    memset(l, 0, sizeof(*l));
+    e = choose_isa(&l->isa, o);
+    if (e == OK)
+        e = choose_kv(&l->kv_type, o);
+    if (e == OK)
+        e = model_path_find(&l->path, opt_operand(o, 0));
+    if (e != OK)
+        goto fail;
+    machine_detect(&l->machine);
+    l->n_thread = choose_threads(o, &l->machine);
+    e = weights_open(&l->weights, l->path, &wo);
+    if (e == OK && tokenizer)
+        e = tokenizer_new(&l->tok, l->weights);
+    mo.n_thread = l->n_thread;
+    mo.isa = l->isa;
+    mo.kv_type = l->kv_type;
+    if (e == OK)
+        e = model_open(&l->model, l->weights, &mo);
+    if (e == OK)
+        e = warm(l);
+    if (e != OK)
+        goto fail;
+    if (opt_flag(o, OPT_mlock))
+        lock_weights(l->weights);
+    term_verbose("%s: %s, %d threads, %s, KV cache in %s", l->path, model_info(l->model)->arch,
+                 l->n_thread, isa_name(l->isa), opt_flag(o, OPT_exact) ? "f32 (--exact)" :
+                 opt_text(o, OPT_kv_type));
+    return OK;
+fail:
+    load_close(l);
+    return e;
+}
+
+/* --- the context ------------------------------------------------------------------------- */
+
+static uint64_t kv_tok_bytes(const struct model *m)
+{
+    const struct kv_spec *spec = model_kv_spec(m);
+
+    return spec->layer_tok_bytes * (uint64_t)spec->n_layer;
+}
+
+/* Tokens whose KV fits: beside the weights when those fit in memory, else in a quarter of it
+ * (the rest caches weights).  `beside` false asks what fits at all. */
+static int64_t ctx_fits(const struct loaded *l, bool beside)
+{
+    uint64_t free_bytes = l->machine.mem_available, tok = kv_tok_bytes(l->model), room;
+    uint64_t weights = model_info(l->model)->weight_bytes;
+
+    if (!free_bytes || !tok)
+        return INT64_MAX;
+    if (!beside)
+        room = free_bytes;
+    else if (free_bytes > weights && free_bytes - weights > RESERVE_BYTES)
+        room = free_bytes - weights - RESERVE_BYTES;
+    else
+        room = free_bytes / 4;
+    return (int64_t)(room / tok / KV_PAGE_TOK * KV_PAGE_TOK);
+}
+
+static enum err check_memory(const struct loaded *l, int64_t n_ctx)
+{
+    uint64_t tok = kv_tok_bytes(l->model);
+    int64_t fits = ctx_fits(l, false);
+    char need[16], have[16];
+
+    if (n_ctx <= fits)
+        return OK;
+    return err_set(ERR_NOMEM, "LOAD-08", "a context of %lld tokens needs %s of memory for its KV "
+                   "cache and %s is free: at most %lld tokens fit, --ctx-size %lld (or a smaller "
+                   "--kv-type)", (long long)n_ctx,
+                   bytes_text(need, sizeof(need), tok * (uint64_t)n_ctx),
+                   bytes_text(have, sizeof(have), l->machine.mem_available), (long long)fits,
+                   (long long)fits);
+}
+
+/* The model's own context, cut to memory and said. */
+static int64_t ctx_default(const struct loaded *l)
+{
+    int64_t own = model_info(l->model)->n_ctx_train, fits = ctx_fits(l, true);
+    char need[16], have[16];
+
+    if (own < 1)
+        own = 2048;
+    if (fits >= own)
+        return own;
+    if (fits < KV_PAGE_TOK)
+        fits = KV_PAGE_TOK;
+    term_note("context cut to %lld of the model's %lld tokens: all would need %s for the KV "
+              "cache and %s is free; --ctx-size %lld asks for them anyway", (long long)fits,
+              (long long)own,
+              bytes_text(need, sizeof(need), kv_tok_bytes(l->model) * (uint64_t)own),
+              bytes_text(have, sizeof(have), l->machine.mem_available), (long long)own);
+    return fits < own ? fits : own;
+}
+
+enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need, int32_t n_batch)
+{
+    int64_t asked = opt_int(o, OPT_ctx_size), own = model_info(l->model)->n_ctx_train;
+    struct session_options so = { .n_batch = n_batch };
+    enum err e;
+
+    if (asked > 0 && asked < n_need)
+        return err_set(ERR_LIMIT, "LOAD-09", "--ctx-size %lld is less than the %lld tokens this "
+                       "needs; give --ctx-size %lld or leave it out", (long long)asked,
+                       (long long)n_need, (long long)n_need);
+    so.n_ctx = asked > 0 ? asked : n_need > 0 ? n_need : ctx_default(l);
+    if (own > 0 && so.n_ctx > own)
+        term_note("%lld tokens are more than the %lld this model's file says it was trained for",
+                  (long long)so.n_ctx, (long long)own);
+    e = check_memory(l, so.n_ctx);
+    session_free(l->session);
+    l->session = NULL;
+    return e == OK ? session_new(&l->session, l->model, &so) : e;
+}
+
+void load_close(struct loaded *l)
+{
+    session_free(l->session);
+    model_free(l->model);
+    tokenizer_free(l->tok);
+    weights_free(l->weights);
+    free(l->path);
+    memset(l, 0, sizeof(*l));
+}

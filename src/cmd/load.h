@@ -1,0 +1,53 @@
+/* load.h - a model made ready for a command, from the options the user gave.
+ *
+ *   load_open -> load_session -> ... -> load_close
+ *
+ * Everything that is decided for the user on the way (context, threads, KV type) is said once, as
+ * a note with the number and the flag that undoes it.
+ */
+#ifndef CMD_LOAD_H
+#define CMD_LOAD_H
+
+#include "base/cpu.h"
+#include "base/err.h"
+#include "base/opt.h"
+#include "engine/session.h"
+#include "formats/weights.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+#include <stdint.h>
+
+/* A zeroed struct is nothing loaded.  Read what you like, change nothing. */
+struct loaded {
+    char *path;
+    struct machine machine;
+    struct weights *weights;
+    struct tokenizer *tok;              /* NULL unless asked for */
+    struct model *model;
+    struct session *session;            /* NULL until load_session() */
+    enum qtype kv_type;
+    unsigned isa;
+    int n_thread;
+};
+
+/* Find, map and bind the model named by operand 0; with `tokenizer` its vocabulary is read too.
+ * A cold file that fits in memory is read now, with progress.  `batch_max` is the most rows a
+ * step may take.  On failure *l is zeroed.
+ * Errors: those of model_path_find, weights_open, tokenizer_new, model_open; ARG (an
+ * instruction set this CPU lacks), STOPPED. */
+MUST_CHECK enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer,
+                              int32_t batch_max);
+
+/* Give it a session that holds n_need tokens; 0: as many as --ctx-size says, or the model's own
+ * context cut to memory.  A session that was there is freed first.
+ * Errors: LIMIT (--ctx-size is less than n_need), NOMEM (with the largest that fits). */
+MUST_CHECK enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need,
+                                 int32_t n_batch);
+
+void load_close(struct loaded *l);
+
+/* "1.2 GB", "98.4 MB" into a buffer of at least 16 bytes; returns it. */
+const char *bytes_text(char *out, size_t cap, uint64_t bytes);
+
+#endif
