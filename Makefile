@@ -65,7 +65,7 @@ $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 $(BUILD)/test_pool: $(BUILD)/src/base/pool.o $(BUILD)/src/base/err.o $(BUILD)/tests/tsan/test_pool.o
 	$(CC) $(OPT) -o $@ $^ -pthread
 
-$(BUILD)/synth: $(LOW) $(BUILD)/tools/synth.o
+$(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
 	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The end of a file's name says which instructions it may use.
