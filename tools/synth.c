@@ -579,6 +579,25 @@ static void write_header(struct synth *s, uint64_t *data_at)
     buf_release(&b);
 }
 
+/* One line; of a sparse file also between which offsets the planted bytes lie. */
+static void report(const struct synth *s, uint64_t data_at)
+{
+    uint64_t first = UINT64_MAX, last = 0;
+
+    for (int i = 0; i < s->n_plant; i++) {
+        const struct plant *p = &s->plant[i];
+        const struct tensor *t = &s->tensor[p->tensor];
+        uint64_t at = data_at + t->offset + p->first * type_of[t->type].bytes;
+        first = at < first ? at : first;
+        last = at > last ? at : last;
+    }
+    printf("%s: %llu parameters, %llu bytes", s->path, (unsigned long long)s->n_param,
+           (unsigned long long)(data_at + s->data_bytes));
+    if (s->n_plant)
+        printf(", planted from %llu to %llu", (unsigned long long)first, (unsigned long long)last);
+    putchar('\n');
+}
+
 static void write_model(struct synth *s)
 {
     uint64_t data_at, shown = 0;
@@ -605,8 +624,7 @@ static void write_model(struct synth *s)
         die("cannot write", s->path);
     if (person && shown)
         fputc('\n', stderr);
-    printf("%s: %llu parameters, %llu bytes%s\n", s->path, (unsigned long long)s->n_param,
-           (unsigned long long)(data_at + s->data_bytes), s->sparse ? ", sparse" : "");
+    report(s, data_at);
 }
 
 /* Lay out the model of that kind; false when there is none. */
