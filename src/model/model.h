@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/pool.h"
 #include "formats/weights.h"
+#include "ops/kv.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,25 +39,20 @@ struct model_info {
     int32_t n_embd, n_head, n_head_kv, n_vocab;
     int64_t n_ctx_train;
     int32_t n_expert, n_expert_used, n_expert_shared;       /* 0: dense */
-    int64_t n_param, n_param_active;    /* without MTP; active: read for one token, with the
-                                           head and without the rest of the embedding table */
+    int64_t n_param, n_param_active;    /* without MTP; active: all but the routed experts a
+                                           token does not use */
     int64_t n_param_mtp;
     uint64_t weight_bytes;              /* tensor data in the files */
     bool mla;
 };
 
-/* What a KV page holds: per token, `tok_bytes` = the sum over layers of the segments' rows. */
-enum { KV_PAGE_TOK = 64 };
+/* What a KV page holds, see ops/kv.h. */
 struct kv_spec {
     enum qtype type;
     int32_t n_layer;
     uint64_t layer_tok_bytes;           /* of one token in one layer, all segments */
     uint64_t page_bytes;                /* n_layer * KV_PAGE_TOK * layer_tok_bytes */
 };
-
-/* The KV of one sequence: page i holds tokens [i*KV_PAGE_TOK, (i+1)*KV_PAGE_TOK).  The caller
- * owns the pages, each kv_spec.page_bytes long and 64-byte aligned. */
-struct kv_view { uint8_t **page; int64_t n_page; };
 
 /* One row of a step.  Rows of one sequence stand together in rising positions without gaps, and
  * all tokens before the first of them are already in the sequence's KV. */
@@ -102,6 +98,9 @@ uint64_t model_kv_tok_bytes(const struct model *m, enum qtype type);
  * tensor and row), ARG (a token or position out of range).  After an error the KV of the rows is
  * unspecified, everything before them is untouched. */
 MUST_CHECK enum err model_step(struct model *m, const struct batch *b, const struct step_out *out);
+
+/* FORMAT when a file of the checkpoint is no longer what was opened: replaced or rewritten. */
+MUST_CHECK enum err model_check_files(const struct model *m);
 
 /* Layers with routed experts, for the shape of step_out.expert. */
 int32_t model_moe_layers(const struct model *m);

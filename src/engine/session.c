@@ -1,0 +1,230 @@
+/* session.c - one conversation: tokens, kinds, KV pages.
+ *
+ * The pages are one mapping reserved for the whole context; the system gives memory as tokens
+ * arrive, so a long limit costs nothing until it is used.  Invariant: the first `n` tokens and
+ * kinds describe exactly the KV rows 0 .. n-1. */
+#include "engine/session.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { EVAL_ROWS = 64 };                /* rows whose logits are held at once */
+
+struct session {
+    struct model *m;
+    int64_t n_ctx, n;
+    int32_t n_batch;
+    int32_t *token;                     /* [n_ctx] */
+    uint8_t *kind;                      /* [n_ctx] */
+    uint8_t *memory;                    /* all pages */
+    uint64_t memory_bytes;
+    struct kv_view kv;
+    struct batch_row *row;              /* [n_batch] */
+    float *logits;                      /* [n_vocab], of the last token */
+    float *logits_eval;                 /* [EVAL_ROWS, n_vocab], made by the first eval */
+    int32_t *expert;                    /* [EVAL_ROWS, n_moe_layer, n_used], likewise */
+};
+
+static enum err map_pages(struct session *s)
+{
+    const struct kv_spec *spec = model_kv_spec(s->m);
+    uint64_t stride = (spec->page_bytes + 63) / 64 * 64;
+
+    s->kv.n_page = (s->n_ctx + KV_PAGE_TOK - 1) / KV_PAGE_TOK;
+    s->kv.page = calloc((size_t)s->kv.n_page, sizeof(*s->kv.page));
+    s->memory_bytes = stride * (uint64_t)s->kv.n_page;
+    void *at = mmap(NULL, s->memory_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at != MAP_FAILED)
+        s->memory = at;
+    if (!s->kv.page || !s->memory)
+        return err_set(ERR_NOMEM, "SESSION-01", "no address space for the KV cache of %" PRId64
+                       " tokens (%.2f GB); use a smaller --ctx-size or --kv-type q8_0", s->n_ctx,
+                       (double)s->memory_bytes / 1e9);
+    for (int64_t i = 0; i < s->kv.n_page; i++)
+        s->kv.page[i] = s->memory + (uint64_t)i * stride;
+    return OK;
+}
+
+enum err session_new(struct session **out, struct model *m, const struct session_options *o)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    enum err e;
+
+    *out = NULL;
+    ASSERT(o->n_ctx > 0 && o->n_batch > 0);
+    if (!s)
+        return err_set(ERR_NOMEM, "SESSION-02", "no memory for a session");
+    s->m = m;
+    s->n_ctx = o->n_ctx;
+    s->n_batch = o->n_batch;
+    s->token = calloc((size_t)s->n_ctx, sizeof(*s->token));
+    s->kind = calloc((size_t)s->n_ctx, sizeof(*s->kind));
+    s->row = calloc((size_t)s->n_batch, sizeof(*s->row));
+    s->logits = calloc((size_t)model_info(m)->n_vocab, sizeof(*s->logits));
+    if (!s->token || !s->kind || !s->row || !s->logits)
+        e = err_set(ERR_NOMEM, "SESSION-03", "no memory for a session of %" PRId64 " tokens; use "
+                    "a smaller --ctx-size", s->n_ctx);
+    else
+        e = map_pages(s);
+    if (e) {
+        session_free(s);
+        return e;
+    }
+    *out = s;
+    return OK;
+}
+
+void session_free(struct session *s)
+{
+    if (!s)
+        return;
+    if (s->memory)
+        munmap(s->memory, s->memory_bytes);
+    free(s->kv.page);
+    free(s->token);
+    free(s->kind);
+    free(s->row);
+    free(s->logits);
+    free(s->logits_eval);
+    free(s->expert);
+    free(s);
+}
+
+int64_t session_ctx(const struct session *s)
+{
+    return s->n_ctx;
+}
+
+int64_t session_len(const struct session *s)
+{
+    return s->n;
+}
+
+const int32_t *session_tokens(const struct session *s)
+{
+    return s->token;
+}
+
+const float *session_logits(const struct session *s)
+{
+    return s->logits;
+}
+
+void session_truncate(struct session *s, int64_t n)
+{
+    ASSERT(n >= 0 && n <= s->n);
+    s->n = n;
+}
+
+static enum err check_room(const struct session *s, int64_t n)
+{
+    if (n <= s->n_ctx)
+        return OK;
+    return err_set(ERR_LIMIT, "SESSION-04", "%" PRId64 " tokens do not fit the context of %" PRId64
+                   "; shorten the text or use --ctx-size %" PRId64, n, s->n_ctx, n);
+}
+
+/* Compute `n` tokens after the ones held; logits of the last row, or of all, as `out` asks. */
+static enum err step(struct session *s, const int32_t *id, const uint8_t *kind, int64_t n,
+                     bool all, const struct step_out *out)
+{
+    struct batch b = { s->row, (int32_t)n, &s->kv, 1 };
+    enum err e;
+
+    for (int64_t i = 0; i < n; i++)
+        s->row[i] = (struct batch_row){
+            .token = id[i], .pos = s->n + i, .kind = kind ? kind[i] : TOK_PROMPT,
+            .want_logits = out->logits && (all || i == n - 1),
+        };
+    if ((e = model_step(s->m, &b, out)))
+        return e;
+    for (int64_t i = 0; i < n; i++) {
+        s->token[s->n + i] = id[i];
+        s->kind[s->n + i] = kind ? kind[i] : TOK_PROMPT;
+    }
+    s->n += n;
+    return OK;
+}
+
+enum err session_sync(struct session *s, const int32_t *id, const uint8_t *kind, int64_t n,
+                      session_progress_fn *progress, void *arg, int64_t *n_reused)
+{
+    int64_t same = 0;
+    enum err e;
+
+    if (n_reused)
+        *n_reused = 0;
+    if (n < 1)
+        return err_set(ERR_ARG, "SESSION-05", "there are no tokens to read; give a prompt");
+    if ((e = check_room(s, n)) || (e = model_check_files(s->m)))
+        return e;
+    while (same < s->n && same < n - 1 && s->token[same] == id[same] &&
+           s->kind[same] == (kind ? kind[same] : TOK_PROMPT))
+        same++;
+    s->n = same;
+    if (n_reused)
+        *n_reused = same;
+    while (s->n < n) {
+        int64_t todo = n - s->n < s->n_batch ? n - s->n : s->n_batch;
+        struct step_out out = { .logits = s->n + todo == n ? s->logits : NULL };
+        if (progress && !progress(arg, s->n - same, n - same))
+            return err_set(ERR_STOPPED, "SESSION-06", "stopped while reading the prompt, at token "
+                           "%" PRId64 " of %" PRId64, s->n, n);
+        if ((e = step(s, id + s->n, kind ? kind + s->n : NULL, todo, false, &out)))
+            return e;
+    }
+    return OK;
+}
+
+enum err session_push(struct session *s, int32_t id)
+{
+    const uint8_t kind = TOK_SAMPLED;
+    struct step_out out = { .logits = s->logits };
+    enum err e;
+
+    return (e = check_room(s, s->n + 1)) ? e : step(s, &id, &kind, 1, false, &out);
+}
+
+static enum err eval_memory(struct session *s)
+{
+    const struct model_info *info = model_info(s->m);
+    size_t n_choice = (size_t)(model_moe_layers(s->m) * info->n_expert_used);
+
+    if (!s->logits_eval)
+        s->logits_eval = calloc(EVAL_ROWS * (size_t)info->n_vocab, sizeof(*s->logits_eval));
+    if (!s->expert)
+        s->expert = calloc(EVAL_ROWS * n_choice + 1, sizeof(*s->expert));
+    return s->logits_eval && s->expert ? OK :
+        err_set(ERR_NOMEM, "SESSION-07", "no memory for the logits of %d tokens", EVAL_ROWS);
+}
+
+enum err session_eval(struct session *s, const int32_t *id, int64_t n, enum tok_kind kind,
+                      session_row_fn *row, void *arg)
+{
+    const struct model_info *info = model_info(s->m);
+    int64_t n_choice = (int64_t)model_moe_layers(s->m) * info->n_expert_used;
+    int64_t most = s->n_batch < EVAL_ROWS ? s->n_batch : EVAL_ROWS;
+    uint8_t kinds[EVAL_ROWS];
+    enum err e;
+
+    if ((e = check_room(s, s->n + n)) || (e = eval_memory(s)) || (e = model_check_files(s->m)))
+        return e;
+    memset(kinds, kind, sizeof(kinds));
+    for (int64_t done = 0; done < n;) {
+        int64_t todo = n - done < most ? n - done : most;
+        struct step_out out = { .logits = s->logits_eval, .expert = n_choice ? s->expert : NULL };
+        if ((e = step(s, id + done, kinds, todo, true, &out)))
+            return e;
+        for (int64_t i = 0; i < todo; i++)
+            if ((e = row(arg, done + i, s->logits_eval + i * info->n_vocab,
+                         n_choice ? s->expert + i * n_choice : NULL)))
+                return e;
+        memcpy(s->logits, s->logits_eval + (todo - 1) * info->n_vocab,
+               (size_t)info->n_vocab * sizeof(float));
+        done += todo;
+    }
+    return OK;
+}

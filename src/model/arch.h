@@ -1,0 +1,149 @@
+/* arch.h - what a model family is made of, and the blocks families share.
+ *
+ * A family is one arch_<name>.c: its hyperparameters, its table of weights with their shapes,
+ * and its layer written in ops.  arch.def lists the families.
+ */
+#ifndef MODEL_ARCH_H
+#define MODEL_ARCH_H
+
+#include "model/model.h"
+#include "ops/ops.h"
+
+/* Sizes a weight's shape is checked against; a family fills the ones it uses. */
+enum dim { DIM_ONE, DIM_EMBD, DIM_VOCAB, DIM_HEADS, DIM_Q, DIM_K, DIM_V, DIM_OUT, DIM_FF,
+           DIM_Q_LORA, DIM_KV_LORA, DIM_KV_A, DIM_KV_B, DIM_NOPE, DIM_V_HEAD, DIM_EXPERTS,
+           DIM_FF_EXP, DIM_FF_SHARED, DIM_ROPE_FREQS, DIM_COUNT };
+
+enum gating { GATING_SOFTMAX, GATING_SIGMOID };
+
+struct hparams {
+    int64_t dim[DIM_COUNT];
+    int32_t n_layer, n_layer_mtp, n_layer_dense;    /* leading layers without experts */
+    int32_t n_head, n_head_kv, head_dim;
+    int64_t n_ctx_train;
+    float eps;
+    /* rotary positions */
+    int32_t n_rot;
+    double rope_base, rope_factor;      /* factor 1: no scaling */
+    bool rope_yarn;                     /* else a factor divides every frequency */
+    int64_t rope_ctx_orig;
+    double yarn_beta_fast, yarn_beta_slow;
+    float rope_mscale;                  /* of cos and sin */
+    float attn_scale;
+    /* latent attention */
+    int32_t q_lora, kv_lora, nope, v_head;
+    /* experts */
+    int32_t n_expert, n_expert_used, n_expert_shared, n_group, n_group_used;
+    enum gating gating;
+    bool expert_norm;
+    float expert_scale;
+};
+
+/* Vectors are unpacked to f32 when the model is opened; matrices stay where they are. */
+struct layer {
+    const float *attn_norm, *q_a_norm, *kv_a_norm, *ffn_norm, *router_bias;
+    struct weight attn_q, attn_k, attn_v, attn_output;
+    struct weight q_a, q_b, kv_a, kv_b, k_b, v_b;
+    struct weight gate, up, down;
+    struct weight router, gate_exps, up_exps, down_exps, gate_shared, up_shared, down_shared;
+    bool is_moe;
+    int32_t index, index_moe;
+    struct kv_layer kv;
+};
+
+struct globals {
+    const float *output_norm, *rope_divisor;        /* rope_divisor [n_rot / 2] or NULL */
+    struct weight embd, output;                     /* output is embd when tied */
+};
+
+enum shape_kind { VECTOR, MATRIX };
+enum need { ALWAYS, IF_DENSE, IF_MOE, OPTIONAL };
+
+/* One tensor of a family.  A name with %d is per layer.  shape is GGUF's, fastest first; the
+ * second and third are multiplied, so {a, b, c} and {a, b * c} are the same matrix. */
+struct weight_spec {
+    const char *name;
+    size_t field;                       /* in struct layer, or struct globals */
+    enum shape_kind kind;
+    enum need need;
+    enum dim shape[3];
+};
+
+struct forward;
+
+struct arch {
+    const char *name;                   /* general.architecture */
+    const struct weight_spec *global, *layer;       /* each ends with name == NULL */
+    enum err (*read)(struct hparams *hp, const struct weights *w);
+    /* After binding: what the table cannot say.  May be NULL. */
+    enum err (*check)(const struct hparams *hp, const struct layer *l);
+    int64_t (*row_elem)(const struct hparams *hp);  /* f32 a layer takes per row */
+    void (*limits)(const struct hparams *hp, struct ops_limits *limits);
+    void (*kv)(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX]);
+    void (*run)(struct forward *f, const struct layer *l);
+};
+
+/* The family of that name, or NULL. */
+const struct arch *arch_find(const char *name, size_t len);
+
+/* A step in progress. */
+struct forward {
+    struct ops *ops;
+    const struct hparams *hp;
+    const struct globals *global;
+    struct attn_rows rows;
+    struct rope rope;
+    float *x;                           /* [n, embd], the residual stream */
+    float *tmp;                         /* carved by forward_take, empty at each layer's start */
+    int64_t tmp_used, tmp_cap;
+    int32_t *expert;                    /* [n, n_used] of this layer, largest weight first */
+    float *expert_weight;               /* [n, n_used] */
+    int32_t *slot, *slot_row;           /* [n * n_used]; see layers.c */
+    struct product *product;            /* [2 * n_expert] */
+};
+
+/* `elem` f32 of the layer's memory. */
+float *forward_take(struct forward *f, int64_t elem);
+
+/* Shared blocks, layers.c; x [n, embd] is updated in place. */
+void block_attn_gqa(struct forward *f, const struct layer *l);
+void block_attn_mla(struct forward *f, const struct layer *l);
+void block_ffn(struct forward *f, const struct layer *l);
+void block_moe(struct forward *f, const struct layer *l);
+int64_t block_attn_gqa_elem(const struct hparams *hp);
+int64_t block_attn_mla_elem(const struct hparams *hp);
+int64_t block_ffn_elem(const struct hparams *hp);
+int64_t block_moe_elem(const struct hparams *hp);
+
+/* Choose experts for one token from its router logits [n_expert]: experts and weights [n_used],
+ * largest weight first.  `bias` may be NULL; score is room for 2 * n_expert values.
+ * Source: arXiv 2412.19437 section 2.1.2; group_limited_greedy: arXiv 2405.04434. */
+void route(const struct hparams *hp, const float *logit, const float *bias, float *score,
+           int32_t *expert, float *weight);
+
+/* Rotation speeds [n_rot / 2] in radians per position; divisor as in struct globals.
+ * YaRN: arXiv 2309.00071. */
+void rope_freqs(const struct hparams *hp, const float *divisor, float *freq);
+
+/* The keys every family has: layers, widths, heads, context, eps, rope.  Names file and key. */
+MUST_CHECK enum err hparams_read_common(struct hparams *hp, const struct weights *w,
+                                        const char *arch);
+/* weights_u64 / weights_f64 of "<arch>.<key>"; a fallback of 0 with min > 0 means required. */
+MUST_CHECK enum err hparams_int(const struct weights *w, const char *arch, const char *key,
+                                int64_t fallback, int64_t min, int64_t max, int32_t *out);
+MUST_CHECK enum err hparams_float(const struct weights *w, const char *arch, const char *key,
+                                  double fallback, double min, double max, double *out);
+
+/* Everything an opened checkpoint gives a model, bind.c. */
+struct binding {
+    const struct arch *arch;
+    struct hparams hp;
+    struct globals global;
+    struct layer *layer;                /* [n_layer] */
+    float *vectors;                     /* memory of all unpacked vectors */
+    int64_t n_param, n_param_expert, n_param_mtp;
+};
+MUST_CHECK enum err bind_weights(struct binding *b, const struct weights *w);
+void bind_release(struct binding *b);
+
+#endif

@@ -1,0 +1,201 @@
+/* layers.c - the blocks that families share: attention in two kinds, FFN in two kinds.
+ *
+ * Each block reads the residual stream f->x [n, embd], and adds its result to it.  Memory for
+ * what lies between is carved from f->tmp; <block>_elem() says how much a row takes, and must
+ * count what the block takes.
+ */
+#include "model/arch.h"
+
+#include <string.h>
+
+float *forward_take(struct forward *f, int64_t elem)
+{
+    float *at = f->tmp + f->tmp_used;
+
+    elem = (elem + 15) / 16 * 16;
+    ASSERT(f->tmp_used + elem <= f->tmp_cap);
+    f->tmp_used += elem;
+    return at;
+}
+
+/* A product of the whole batch. */
+static struct product whole(const struct forward *f, const struct weight *w, float *y)
+{
+    return (struct product){ .w = *w, .y = y, .ld_y = w->n_row, .slot_begin = 0,
+                             .slot_end = f->rows.n };
+}
+
+static float *normed(struct forward *f, const float *gain)
+{
+    int64_t d = f->hp->dim[DIM_EMBD];
+    float *h = forward_take(f, f->rows.n * d);
+
+    ops_rmsnorm(f->ops, h, d, f->x, d, gain, f->rows.n, d, f->hp->eps);
+    return h;
+}
+
+/* y [n, ...] times w is added to the stream. */
+static void project(struct forward *f, const struct weight *w, const float *y)
+{
+    float *out = forward_take(f, f->rows.n * w->n_row);
+
+    ops_matmul(f->ops, out, w, y, f->rows.n);
+    ops_add(f->ops, f->x, out, f->rows.n, w->n_row);
+}
+
+int64_t block_attn_gqa_elem(const struct hparams *hp)
+{
+    return 2 * hp->dim[DIM_EMBD] + 2 * hp->dim[DIM_Q] + hp->dim[DIM_K] + hp->dim[DIM_V];
+}
+
+void block_attn_gqa(struct forward *f, const struct layer *l)
+{
+    const struct hparams *hp = f->hp;
+    int64_t n = f->rows.n, n_q = hp->dim[DIM_Q], n_k = hp->dim[DIM_K], n_v = hp->dim[DIM_V];
+    struct attn_shape shape = { hp->n_head, hp->n_head_kv, hp->head_dim, hp->attn_scale };
+    float *h = normed(f, l->attn_norm), *q = forward_take(f, n * n_q);
+    float *k = forward_take(f, n * n_k), *v = forward_take(f, n * n_v);
+    float *out = forward_take(f, n * n_q);
+    struct product p[3] = { whole(f, &l->attn_q, q), whole(f, &l->attn_k, k),
+                            whole(f, &l->attn_v, v) };
+
+    ops_products(f->ops, p, 3, h, hp->dim[DIM_EMBD], n, NULL);
+    ops_rope(f->ops, q, n_q, hp->n_head, hp->head_dim, f->rows.pos, n, &f->rope);
+    ops_rope(f->ops, k, n_k, hp->n_head_kv, hp->head_dim, f->rows.pos, n, &f->rope);
+    ops_kv_write(f->ops, &f->rows, &l->kv, 0, k, n_k);
+    ops_kv_write(f->ops, &f->rows, &l->kv, 1, v, n_v);
+    ops_attn(f->ops, out, q, &f->rows, &l->kv, &shape);
+    project(f, &l->attn_output, out);
+}
+
+int64_t block_attn_mla_elem(const struct hparams *hp)
+{
+    return 2 * hp->dim[DIM_EMBD] + hp->dim[DIM_Q] + hp->dim[DIM_Q_LORA] + hp->dim[DIM_KV_A] +
+           hp->dim[DIM_OUT];
+}
+
+void block_attn_mla(struct forward *f, const struct layer *l)
+{
+    const struct hparams *hp = f->hp;
+    int64_t n = f->rows.n, n_q = hp->dim[DIM_Q], n_a = hp->dim[DIM_KV_A];
+    int64_t qk = hp->nope + hp->n_rot;
+    struct mla_shape shape = { hp->n_head, hp->nope, hp->n_rot, hp->v_head, hp->kv_lora,
+                               hp->attn_scale };
+    bool split = l->k_b.data && l->v_b.data;    /* also when the file stores both forms */
+    struct mla_weights w = { split ? NULL : &l->kv_b, split ? &l->k_b : NULL,
+                             split ? &l->v_b : NULL };
+    float *h = normed(f, l->attn_norm), *q = forward_take(f, n * n_q);
+    float *a = forward_take(f, n * n_a), *out = forward_take(f, n * hp->dim[DIM_OUT]);
+
+    if (l->q_a.data) {
+        int64_t n_lora = hp->dim[DIM_Q_LORA];
+        float *c_q = forward_take(f, n * n_lora);
+        struct product p[2] = { whole(f, &l->q_a, c_q), whole(f, &l->kv_a, a) };
+        ops_products(f->ops, p, 2, h, hp->dim[DIM_EMBD], n, NULL);
+        ops_rmsnorm(f->ops, c_q, n_lora, c_q, n_lora, l->q_a_norm, n, n_lora, hp->eps);
+        ops_matmul(f->ops, q, &l->q_b, c_q, n);
+    } else {
+        struct product p[2] = { whole(f, &l->attn_q, q), whole(f, &l->kv_a, a) };
+        ops_products(f->ops, p, 2, h, hp->dim[DIM_EMBD], n, NULL);
+    }
+    ops_rmsnorm(f->ops, a, n_a, a, n_a, l->kv_a_norm, n, hp->kv_lora, hp->eps);
+    ops_rope(f->ops, q + hp->nope, n_q, hp->n_head, qk, f->rows.pos, n, &f->rope);
+    ops_rope(f->ops, a + hp->kv_lora, n_a, 1, hp->n_rot, f->rows.pos, n, &f->rope);
+    ops_kv_write(f->ops, &f->rows, &l->kv, 0, a, n_a);
+    ops_kv_write(f->ops, &f->rows, &l->kv, 1, a + hp->kv_lora, n_a);
+    ops_mla(f->ops, out, q, &f->rows, &l->kv, &shape, &w);
+    project(f, &l->attn_output, out);
+}
+
+/* down(silu(gate h) * up h), added to the stream. */
+static void swiglu(struct forward *f, const float *h, const struct weight *gate,
+                   const struct weight *up, const struct weight *down)
+{
+    int64_t n = f->rows.n, ff = gate->n_row;
+    float *g = forward_take(f, n * ff), *u = forward_take(f, n * ff);
+    struct product p[2] = { whole(f, gate, g), whole(f, up, u) };
+
+    ops_products(f->ops, p, 2, h, f->hp->dim[DIM_EMBD], n, NULL);
+    ops_swiglu(f->ops, g, g, u, n, ff);
+    project(f, down, g);
+}
+
+int64_t block_ffn_elem(const struct hparams *hp)
+{
+    return 2 * hp->dim[DIM_EMBD] + 2 * hp->dim[DIM_FF];
+}
+
+void block_ffn(struct forward *f, const struct layer *l)
+{
+    swiglu(f, normed(f, l->ffn_norm), &l->gate, &l->up, &l->down);
+}
+
+/* Sort the batch's (token, choice) pairs by expert: slot s works on row slot_row[s], pair i went
+ * to slot[i], and expert e has the slots [first[e], first[e + 1]).  A counting sort. */
+static void sort_by_expert(struct forward *f, int64_t n_pair, int64_t *first)
+{
+    int32_t n_expert = f->hp->n_expert, n_used = f->hp->n_expert_used;
+
+    memset(first, 0, (size_t)(n_expert + 1) * sizeof(*first));
+    for (int64_t i = 0; i < n_pair; i++)
+        first[f->expert[i] + 1]++;
+    for (int32_t e = 0; e < n_expert; e++)
+        first[e + 1] += first[e];
+    for (int64_t i = 0; i < n_pair; i++) {
+        int64_t s = first[f->expert[i]]++;
+        f->slot[i] = (int32_t)s;
+        f->slot_row[s] = (int32_t)(i / n_used);
+    }
+    for (int32_t e = n_expert; e > 0; e--)
+        first[e] = first[e - 1];
+    first[0] = 0;
+}
+
+/* The products of every expert that has slots, with its own rows of `w`. */
+static int expert_products(struct forward *f, const struct weight *w, float *y,
+                           const int64_t *first, int n)
+{
+    int64_t rows = w->n_row / f->hp->n_expert;
+
+    for (int32_t e = 0; e < f->hp->n_expert; e++)
+        if (first[e + 1] > first[e])
+            f->product[n++] = (struct product){ .w = weight_rows(w, e * rows, rows), .y = y,
+                                                .ld_y = rows, .slot_begin = first[e],
+                                                .slot_end = first[e + 1] };
+    return n;
+}
+
+enum { EXPERTS_MAX = 1024 };
+
+int64_t block_moe_elem(const struct hparams *hp)
+{
+    int64_t d = hp->dim[DIM_EMBD], used = hp->n_expert_used;
+
+    return 2 * d + 3 * hp->dim[DIM_EXPERTS] + used * (2 * hp->dim[DIM_FF_EXP] + d) +
+           2 * hp->dim[DIM_FF_SHARED];
+}
+
+void block_moe(struct forward *f, const struct layer *l)
+{
+    const struct hparams *hp = f->hp;
+    int64_t n = f->rows.n, d = hp->dim[DIM_EMBD], ff = hp->dim[DIM_FF_EXP];
+    int64_t n_pair = n * hp->n_expert_used, first[EXPERTS_MAX + 1];
+    float *h = normed(f, l->ffn_norm), *logit = forward_take(f, n * hp->n_expert);
+    float *score = forward_take(f, 2 * hp->n_expert), *gate = forward_take(f, n_pair * ff);
+    float *up = forward_take(f, n_pair * ff), *down = forward_take(f, n_pair * d);
+
+    ops_matmul(f->ops, logit, &l->router, h, n);
+    for (int64_t i = 0; i < n; i++)
+        route(hp, logit + i * hp->n_expert, l->router_bias, score,
+              f->expert + i * hp->n_expert_used, f->expert_weight + i * hp->n_expert_used);
+    sort_by_expert(f, n_pair, first);
+    int n_product = expert_products(f, &l->gate_exps, gate, first, 0);
+    n_product = expert_products(f, &l->up_exps, up, first, n_product);
+    ops_products(f->ops, f->product, n_product, h, d, n, f->slot_row);
+    ops_swiglu(f->ops, gate, gate, up, n_pair, ff);
+    n_product = expert_products(f, &l->down_exps, down, first, 0);
+    ops_products(f->ops, f->product, n_product, gate, ff, n_pair, NULL);
+    ops_combine(f->ops, f->x, down, f->slot, f->expert_weight, n, hp->n_expert_used, d);
+    if (l->gate_shared.data)
+        swiglu(f, h, &l->gate_shared, &l->up_shared, &l->down_shared);
+}

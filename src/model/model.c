@@ -1,0 +1,289 @@
+/* model.c - opening a model, describing it, and taking a step.
+ *
+ * Memory for a step is sized when the model is opened, for n_batch_max rows; a step allocates
+ * nothing. */
+#include "model/arch.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct model {
+    const struct weights *w;            /* borrowed */
+    struct binding b;
+    struct model_info info;
+    struct kv_spec kv;
+    struct pool *pool;
+    struct ops *ops;
+    struct forward f;
+    float *freq;                        /* rope, [n_rot / 2] */
+    float *rows;                        /* [n_batch_max, embd]: rows gathered for the head */
+    int32_t *seq, *token;               /* [n_batch_max] */
+    int64_t *pos;
+    uint8_t *kind;
+    int32_t n_batch_max;
+    char name[128];
+};
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void fill_info(struct model *m)
+{
+    const struct hparams *hp = &m->b.hp;
+    const char *name;
+    size_t len;
+    int64_t n_exp = m->b.n_param_expert;
+
+    if (weights_str(m->w, "general.name", "", &name, &len) == OK)
+        memcpy(m->name, name, len < sizeof(m->name) ? len : sizeof(m->name) - 1);
+    m->info = (struct model_info){
+        .arch = m->b.arch->name, .name = m->name, .n_layer = hp->n_layer,
+        .n_layer_mtp = hp->n_layer_mtp, .n_embd = (int32_t)hp->dim[DIM_EMBD],
+        .n_head = hp->n_head, .n_head_kv = hp->n_head_kv,
+        .n_vocab = (int32_t)hp->dim[DIM_VOCAB], .n_ctx_train = hp->n_ctx_train,
+        .n_expert = hp->n_expert, .n_expert_used = hp->n_expert_used,
+        .n_expert_shared = hp->n_expert_shared, .n_param = m->b.n_param,
+        .n_param_active = m->b.n_param -
+            (hp->n_expert ? n_exp / hp->n_expert * (hp->n_expert - hp->n_expert_used) : 0),
+        .n_param_mtp = m->b.n_param_mtp, .mla = hp->kv_lora > 0,
+    };
+    for (uint64_t i = 0; i < m->w->n_tensor; i++)
+        m->info.weight_bytes += m->w->tensor[i].bytes;
+}
+
+/* Lay out one layer's segments; returns the bytes of one token in one layer. */
+static uint64_t kv_layout(const struct model *m, enum qtype type, struct kv_layer *l,
+                          int32_t index)
+{
+    uint64_t bytes = 0;
+
+    *l = (struct kv_layer){ .type = type };
+    m->b.arch->kv(&m->b.hp, l->n_elem);
+    for (int s = 0; s < KV_SEGS_MAX; s++) {
+        l->row_bytes[s] = (uint64_t)qtype_row_bytes(type, l->n_elem[s]);
+        bytes += l->row_bytes[s];
+    }
+    l->offset[0] = (uint64_t)index * bytes * KV_PAGE_TOK;
+    l->offset[1] = l->offset[0] + l->row_bytes[0] * KV_PAGE_TOK;
+    return bytes;
+}
+
+/* A quantised KV row must be whole blocks, and so must each head's part of it. */
+static enum err kv_check_type(const struct model *m, enum qtype type)
+{
+    const struct hparams *hp = &m->b.hp;
+    int64_t block = qtype_info[type].block_elems, n[KV_SEGS_MAX] = { 0 };
+
+    m->b.arch->kv(hp, n);
+    if (n[0] % block || n[1] % block || (!hp->kv_lora && hp->head_dim % block))
+        return err_set(ERR_ARG, "MODEL-40", "--kv-type %s needs key rows in multiples of %" PRId64
+                       " and this model has %" PRId64 "; use --kv-type f16",
+                       qtype_info[type].name, block, hp->kv_lora ? n[1] : hp->head_dim);
+    return OK;
+}
+
+static enum err new_memory(struct model *m, const struct model_options *o)
+{
+    const struct hparams *hp = &m->b.hp;
+    size_t n = (size_t)o->n_batch_max, used = (size_t)max64(1, hp->n_expert_used);
+    size_t embd = (size_t)hp->dim[DIM_EMBD];
+    /* forward_take rounds each piece up to 16 values: room for 24 pieces */
+    m->f.tmp_cap = (int64_t)n * m->b.arch->row_elem(hp) + 2 * hp->n_expert + 24 * 16;
+
+    m->freq = calloc((size_t)hp->n_rot / 2, sizeof(*m->freq));
+    m->rows = calloc(n * embd, sizeof(*m->rows));
+    m->seq = calloc(n, sizeof(*m->seq));
+    m->token = calloc(n, sizeof(*m->token));
+    m->pos = calloc(n, sizeof(*m->pos));
+    m->kind = calloc(n, sizeof(*m->kind));
+    m->f.x = calloc(n * embd, sizeof(*m->f.x));
+    m->f.tmp = calloc((size_t)m->f.tmp_cap, sizeof(*m->f.tmp));
+    m->f.expert = calloc(n * used, sizeof(*m->f.expert));
+    m->f.expert_weight = calloc(n * used, sizeof(*m->f.expert_weight));
+    m->f.slot = calloc(n * used, sizeof(*m->f.slot));
+    m->f.slot_row = calloc(n * used, sizeof(*m->f.slot_row));
+    m->f.product = calloc(2 * (size_t)hp->n_expert + 1, sizeof(*m->f.product));
+    if (!m->freq || !m->rows || !m->seq || !m->token || !m->pos || !m->kind || !m->f.x ||
+        !m->f.tmp || !m->f.expert || !m->f.expert_weight || !m->f.slot || !m->f.slot_row ||
+        !m->f.product)
+        return err_set(ERR_NOMEM, "MODEL-41", "no memory for steps of %d tokens (%.1f MB); use a "
+                       "smaller --batch-size", o->n_batch_max, (double)m->f.tmp_cap * 4e-6);
+    return OK;
+}
+
+static enum err new_ops(struct model *m, const struct model_options *o)
+{
+    const struct hparams *hp = &m->b.hp;
+    struct ops_limits limits = { 0 };
+    int64_t used = max64(1, hp->n_expert_used);
+
+    for (int d = 0; d < DIM_COUNT; d++)
+        if (d != DIM_VOCAB && d != DIM_KV_B)
+            limits.col = max64(limits.col, hp->dim[d]);
+    limits.act_elem = o->n_batch_max * max64(limits.col, used * hp->dim[DIM_FF_EXP]);
+    m->b.arch->limits(hp, &limits);
+    return ops_new(&m->ops, m->pool, o->isa, o->exact, &limits);
+}
+
+enum err model_open(struct model **out, const struct weights *w, const struct model_options *o)
+{
+    struct model *m = calloc(1, sizeof(*m));
+    enum err e;
+
+    *out = NULL;
+    ASSERT(o->n_batch_max > 0 && o->n_thread > 0);
+    if (!m)
+        return err_set(ERR_NOMEM, "MODEL-42", "%s: no memory for the model", w->file[0].path);
+    m->w = w;
+    m->n_batch_max = o->n_batch_max;
+    if ((e = bind_weights(&m->b, w)) || (e = kv_check_type(m, o->kv_type)) ||
+        (e = new_memory(m, o)) || (e = pool_new(&m->pool, o->n_thread)) || (e = new_ops(m, o)))
+        goto fail;
+    m->kv = (struct kv_spec){ .type = o->kv_type, .n_layer = m->b.hp.n_layer };
+    for (int32_t i = 0; i < m->b.hp.n_layer; i++)
+        m->kv.layer_tok_bytes = kv_layout(m, o->kv_type, &m->b.layer[i].kv, i);
+    m->kv.page_bytes = m->kv.layer_tok_bytes * KV_PAGE_TOK * (uint64_t)m->kv.n_layer;
+    rope_freqs(&m->b.hp, m->b.global.rope_divisor, m->freq);
+    m->f.ops = m->ops;
+    m->f.hp = &m->b.hp;
+    m->f.global = &m->b.global;
+    m->f.rope = (struct rope){ m->freq, m->b.hp.n_rot / 2, m->b.hp.rope_mscale };
+    fill_info(m);
+    *out = m;
+    return OK;
+fail:
+    model_free(m);
+    return e;
+}
+
+void model_free(struct model *m)
+{
+    if (!m)
+        return;
+    ops_free(m->ops);
+    pool_free(m->pool);
+    free(m->freq);
+    free(m->rows);
+    free(m->seq);
+    free(m->token);
+    free(m->pos);
+    free(m->kind);
+    free(m->f.x);
+    free(m->f.tmp);
+    free(m->f.expert);
+    free(m->f.expert_weight);
+    free(m->f.slot);
+    free(m->f.slot_row);
+    free(m->f.product);
+    bind_release(&m->b);
+    free(m);
+}
+
+const struct model_info *model_info(const struct model *m)
+{
+    return &m->info;
+}
+
+const struct kv_spec *model_kv_spec(const struct model *m)
+{
+    return &m->kv;
+}
+
+struct pool *model_pool(const struct model *m)
+{
+    return m->pool;
+}
+
+uint64_t model_kv_tok_bytes(const struct model *m, enum qtype type)
+{
+    struct kv_layer l;
+
+    return kv_layout(m, type, &l, 0) * (uint64_t)m->b.hp.n_layer;
+}
+
+enum err model_check_files(const struct model *m)
+{
+    for (int i = 0; i < m->w->n_file; i++)
+        if (!m->w->file[i].in_memory && file_map_changed(&m->w->file[i]))
+            return err_set(ERR_FORMAT, "MODEL-44", "%s: the file changed while it was in use; "
+                           "start croft again", m->w->file[i].path);
+    return OK;
+}
+
+int32_t model_moe_layers(const struct model *m)
+{
+    return m->b.hp.n_layer - m->b.hp.n_layer_dense;
+}
+
+static enum err check_batch(const struct model *m, const struct batch *b)
+{
+    ASSERT(b->n_row > 0 && b->n_row <= m->n_batch_max);
+    for (int32_t i = 0; i < b->n_row; i++) {
+        const struct batch_row *r = &b->row[i];
+        if (r->token < 0 || r->token >= m->info.n_vocab)
+            return err_set(ERR_ARG, "MODEL-43", "token id %d is outside the vocabulary of %d",
+                           r->token, m->info.n_vocab);
+        ASSERT(r->seq >= 0 && r->seq < b->n_seq && r->pos >= 0);
+        ASSERT(r->pos / KV_PAGE_TOK < b->kv[r->seq].n_page);
+        ASSERT(r->adapter == 0);
+        ASSERT(i == 0 || r[-1].seq != r->seq || r[-1].pos + 1 == r->pos);
+    }
+    return OK;
+}
+
+/* The final norm of the rows that want something, gathered; returns how many. */
+static int64_t gather_rows(struct model *m, const struct batch *b, bool logits)
+{
+    int64_t d = m->info.n_embd, n = 0;
+
+    for (int32_t i = 0; i < b->n_row; i++)
+        if (logits ? b->row[i].want_logits : b->row[i].want_hidden)
+            memcpy(m->rows + n++ * d, m->f.x + i * d, (size_t)d * sizeof(float));
+    ops_rmsnorm(m->ops, m->rows, d, m->rows, d, m->b.global.output_norm, n, d, m->b.hp.eps);
+    return n;
+}
+
+static void record_experts(const struct model *m, const struct layer *l, int64_t n, int32_t *out)
+{
+    int64_t used = m->b.hp.n_expert_used, ld = model_moe_layers(m) * used;
+
+    for (int64_t i = 0; i < n; i++)
+        memcpy(out + i * ld + l->index_moe * used, m->f.expert + i * used,
+               (size_t)used * sizeof(*out));
+}
+
+enum err model_step(struct model *m, const struct batch *b, const struct step_out *out)
+{
+    struct forward *f = &m->f;
+    enum err e;
+
+    if ((e = check_batch(m, b)))
+        return e;
+    for (int32_t i = 0; i < b->n_row; i++) {
+        m->token[i] = b->row[i].token;
+        m->seq[i] = b->row[i].seq;
+        m->pos[i] = b->row[i].pos;
+        m->kind[i] = b->row[i].kind;
+    }
+    f->rows = (struct attn_rows){ m->seq, m->pos, m->kind, b->n_row, b->kv };
+    ops_embed(m->ops, f->x, &m->b.global.embd, m->token, b->n_row);
+    for (int32_t i = 0; i < m->b.hp.n_layer; i++) {
+        f->tmp_used = 0;
+        m->b.arch->run(f, &m->b.layer[i]);
+        if (out->expert && m->b.layer[i].is_moe)
+            record_experts(m, &m->b.layer[i], b->n_row, out->expert);
+    }
+    if (out->hidden) {
+        int64_t n = gather_rows(m, b, false);
+        memcpy(out->hidden, m->rows, (size_t)(n * m->info.n_embd) * sizeof(float));
+    }
+    if (out->logits) {
+        int64_t n = gather_rows(m, b, true);
+        if (n)
+            ops_matmul(m->ops, out->logits, &m->b.global.output, m->rows, n);
+    }
+    return ops_error(m->ops);
+}

@@ -1,0 +1,267 @@
+/* ops.c - the CPU device: its context, and the operations that go row by row. */
+#include "ops/ops_cpu.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *aligned(uint64_t bytes)
+{
+    return aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+}
+
+enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
+                 const struct ops_limits *limits)
+{
+    struct ops *o = calloc(1, sizeof(*o));
+    uint64_t n_thread = (uint64_t)pool_threads(pool), act_bytes;
+
+    *out = NULL;
+    if (!o)
+        return err_set(ERR_NOMEM, "OPS-01", "no memory for the compute context");
+    o->pool = pool;
+    o->exact = exact;
+    o->n_thread = pool_threads(pool);
+    o->limits = *limits;
+    o->limits.scratch_elem = (limits->scratch_elem + 15) / 16 * 16;
+    kernels_init(&o->k, isa);
+    act_bytes = (uint64_t)qtype_row_bytes(QTYPE_q8a, (limits->act_elem + 31) / 32 * 32);
+    o->row = aligned(n_thread * (uint64_t)limits->col * sizeof(float));
+    o->scratch = aligned(n_thread * (uint64_t)o->limits.scratch_elem * sizeof(float));
+    o->latent = aligned((uint64_t)limits->latent_elem * sizeof(float));
+    o->act = aligned(act_bytes);
+    if (!o->row || !o->scratch || !o->latent || !o->act) {
+        ops_free(o);
+        return err_set(ERR_NOMEM, "OPS-02", "no memory for %.1f MB of scratch; use a smaller "
+                       "--batch-size or fewer --threads", (double)act_bytes / 1e6);
+    }
+    *out = o;
+    return OK;
+}
+
+void ops_free(struct ops *o)
+{
+    if (!o)
+        return;
+    free(o->row);
+    free(o->scratch);
+    free(o->latent);
+    free(o->act);
+    free(o);
+}
+
+const struct kernels *ops_kernels(const struct ops *o)
+{
+    return &o->k;
+}
+
+enum err ops_error(struct ops *o)
+{
+    if (!atomic_load(&o->failed_done))
+        return OK;
+    atomic_store(&o->failed_done, false);
+    atomic_store(&o->failed, false);
+    return err_restore(&o->error);
+}
+
+struct weight weight_rows(const struct weight *w, int64_t row, int64_t n)
+{
+    struct weight view = *w;
+
+    ASSERT(row >= 0 && n >= 0 && row + n <= w->n_row);
+    view.data = w->data + (uint64_t)row * w->row_bytes;
+    view.n_row = n;
+    view.row0 = w->row0 + row;
+    return view;
+}
+
+void ops_unpack_row(struct ops *o, const struct weight *w, int64_t row, float *out)
+{
+    o->k.dequant[w->type](out, w->data + (uint64_t)row * w->row_bytes, w->n_col);
+    if (o->k.all_finite(out, w->n_col) || atomic_exchange(&o->failed, true))
+        return;
+    err_save(&o->error, err_set(ERR_FORMAT, "OPS-03", "tensor '%s', row %lld has a value "
+             "that is not finite: the file is damaged; download it again, or list all such rows "
+             "with croft show --check", w->name, (long long)(w->row0 + row)));
+    atomic_store(&o->failed_done, true);
+}
+
+struct embed_job { struct ops *o; float *x; const struct weight *w; const int32_t *id; };
+
+static void embed_row(void *arg, int64_t i, int thread)
+{
+    const struct embed_job *j = arg;
+
+    (void)thread;
+    ops_unpack_row(j->o, j->w, j->id[i], j->x + i * j->w->n_col);
+}
+
+void ops_embed(struct ops *o, float *x, const struct weight *w, const int32_t *id, int64_t n)
+{
+    struct embed_job j = { o, x, w, id };
+
+    pool_run(o->pool, n, embed_row, &j);
+}
+
+struct norm_job {
+    struct ops *o;
+    float *out;
+    const float *x, *gain;
+    int64_t ld_out, ld_x, n_col;
+    float eps;
+};
+
+static void norm_row(void *arg, int64_t i, int thread)
+{
+    const struct norm_job *j = arg;
+
+    (void)thread;
+    j->o->k.rmsnorm(j->out + i * j->ld_out, j->x + i * j->ld_x, j->gain, j->n_col, j->eps);
+}
+
+void ops_rmsnorm(struct ops *o, float *out, int64_t ld_out, const float *x, int64_t ld_x,
+                 const float *gain, int64_t n, int64_t n_col, float eps)
+{
+    struct norm_job j = { o, out, x, gain, ld_out, ld_x, n_col, eps };
+
+    pool_run(o->pool, n, norm_row, &j);
+}
+
+struct pair_job { struct ops *o; float *out; const float *a, *b; int64_t n_col; };
+
+static void add_row(void *arg, int64_t i, int thread)
+{
+    const struct pair_job *j = arg;
+
+    (void)thread;
+    j->o->k.axpy(j->out + i * j->n_col, 1, j->a + i * j->n_col, j->n_col);
+}
+
+void ops_add(struct ops *o, float *x, const float *y, int64_t n, int64_t n_col)
+{
+    struct pair_job j = { o, x, y, NULL, n_col };
+
+    pool_run(o->pool, n, add_row, &j);
+}
+
+struct combine_job {
+    struct ops *o;
+    float *x;
+    const float *y, *weight;
+    const int32_t *slot;
+    int64_t n_used, n_col;
+};
+
+static void combine_row(void *arg, int64_t i, int thread)
+{
+    const struct combine_job *j = arg;
+
+    (void)thread;
+    for (int64_t e = i * j->n_used; e < (i + 1) * j->n_used; e++)
+        j->o->k.axpy(j->x + i * j->n_col, j->weight[e], j->y + j->slot[e] * j->n_col, j->n_col);
+}
+
+void ops_combine(struct ops *o, float *x, const float *y, const int32_t *slot,
+                 const float *weight, int64_t n, int64_t n_used, int64_t n_col)
+{
+    struct combine_job j = { o, x, y, weight, slot, n_used, n_col };
+
+    pool_run(o->pool, n, combine_row, &j);
+}
+
+static void swiglu_row(void *arg, int64_t i, int thread)
+{
+    const struct pair_job *j = arg;
+    int64_t at = i * j->n_col;
+
+    (void)thread;
+    j->o->k.swiglu(j->out + at, j->a + at, j->b + at, j->n_col);
+}
+
+void ops_swiglu(struct ops *o, float *out, const float *gate, const float *up, int64_t n,
+                int64_t n_col)
+{
+    struct pair_job j = { o, out, gate, up, n_col };
+
+    pool_run(o->pool, n, swiglu_row, &j);
+}
+
+struct rope_job {
+    float *x;
+    int64_t ld_x, n_head, head_ld;
+    const int64_t *pos;
+    const struct rope *rope;
+};
+
+/* Angles in double: at position 160,000 an f32 product would be off by 0.01 radians. */
+static void rope_row(void *arg, int64_t i, int thread)
+{
+    const struct rope_job *j = arg;
+    float *x = j->x + i * j->ld_x;
+
+    (void)thread;
+    for (int64_t f = 0; f < j->rope->n_freq; f++) {
+        double angle = (double)j->pos[i] * (double)j->rope->freq[f];
+        float c = (float)cos(angle) * j->rope->mscale, s = (float)sin(angle) * j->rope->mscale;
+        for (int64_t h = 0; h < j->n_head; h++) {
+            float *p = x + h * j->head_ld + 2 * f, a = p[0], b = p[1];
+            p[0] = a * c - b * s;
+            p[1] = a * s + b * c;
+        }
+    }
+}
+
+void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
+              const int64_t *pos, int64_t n, const struct rope *rope)
+{
+    struct rope_job j = { x, ld_x, n_head, head_ld, pos, rope };
+
+    pool_run(o->pool, n, rope_row, &j);
+}
+
+struct kv_job {
+    struct ops *o;
+    const struct attn_rows *rows;
+    const struct kv_layer *layer;
+    int seg;
+    const float *x;
+    int64_t ld_x;
+};
+
+static void kv_write_row(void *arg, int64_t i, int thread)
+{
+    const struct kv_job *j = arg;
+    const struct kv_view *v = &j->rows->kv[j->rows->seq[i]];
+
+    (void)thread;
+    j->o->k.quant[j->layer->type](kv_row(v, j->layer, j->seg, j->rows->pos[i]),
+                                  j->x + i * j->ld_x, j->layer->n_elem[j->seg]);
+}
+
+void ops_kv_write(struct ops *o, const struct attn_rows *rows, const struct kv_layer *layer,
+                  int seg, const float *x, int64_t ld_x)
+{
+    struct kv_job j = { o, rows, layer, seg, x, ld_x };
+
+    pool_run(o->pool, rows->n, kv_write_row, &j);
+}
+
+void softmax_page(const struct kernels *k, struct softmax_state *s, float *acc, float *score,
+                  int64_t n_key, const float *value, int64_t ld, int64_t n)
+{
+    float max = s->max;
+
+    for (int64_t t = 0; t < n_key; t++)
+        max = score[t] > max ? score[t] : max;
+    if (max > s->max) {
+        float shrink = expf(s->max - max);
+        s->sum *= shrink;
+        k->scale(acc, shrink, n);
+        s->max = max;
+    }
+    for (int64_t t = 0; t < n_key; t++) {
+        float p = expf(score[t] - max);
+        s->sum += p;
+        k->axpy(acc, p, value + t * ld, n);
+    }
+}

@@ -1,0 +1,37 @@
+/* ops_cpu.h - what the files of the CPU device share. */
+#ifndef OPS_OPS_CPU_H
+#define OPS_OPS_CPU_H
+
+#include "ops/ops.h"
+
+#include <stdatomic.h>
+
+struct ops {
+    struct pool *pool;
+    struct kernels k;
+    bool exact;
+    int n_thread;
+    struct ops_limits limits;
+    float *row;                         /* [n_thread, limits.col]: an unpacked weight row */
+    float *scratch;                     /* [n_thread, limits.scratch_elem] */
+    float *latent;                      /* [limits.latent_elem] */
+    uint8_t *act;                       /* activations rounded to q8a */
+    atomic_bool failed;
+    struct err_record error;            /* valid once failed_done is set */
+    atomic_bool failed_done;
+};
+
+static inline float *ops_scratch(struct ops *o, int thread)
+{
+    return o->scratch + (int64_t)thread * o->limits.scratch_elem;
+}
+
+/* The running state of one query over pages of keys: softmax(scores) . values, kept so that
+ * every page can be added in turn.  `acc` holds `n` values. */
+struct softmax_state { float max, sum; };
+
+/* Add one page's scores [n_key] and value rows [n_key, n] (ld apart).  scores are overwritten. */
+void softmax_page(const struct kernels *k, struct softmax_state *s, float *acc, float *score,
+                  int64_t n_key, const float *value, int64_t ld, int64_t n);
+
+#endif
