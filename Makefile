@@ -4,6 +4,8 @@ OPT      ?= -O2 -g
 BUILD    ?= build
 PREFIX   ?= /usr/local
 JOBS     ?= $(shell nproc)
+V        ?=                             # V=1 shows the commands
+run       = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
 PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libcrypto
 SANITIZE  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VERSION  := $(shell cat VERSION)
@@ -41,32 +43,32 @@ TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK)
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
 $(BUILD)/croft: $(OBJ)
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # Unit tests in one Criterion program: build/unit --filter 'gguf/*'
 $(BUILD)/unit: $(CORE) $(UNIT)
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS) -lcriterion
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -lcriterion
 
 $(BUILD)/check: $(LOW) $(CHECK)
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The linker hands the fault tests every allocation, so that the n-th one can fail.
 $(BUILD)/fault: $(CORE) $(FAULT)
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # A fuzz target with a main that feeds it files; the same target under libFuzzer is PART=fuzz.
 $(BUILD)/fuzz_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
-	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
 $(BUILD)/test_pool: $(BUILD)/src/base/pool.o $(BUILD)/src/base/err.o $(BUILD)/tests/tsan/test_pool.o
-	$(CC) $(OPT) -o $@ $^ -pthread
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ -pthread
 
 $(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The end of a file's name says which instructions it may use.
 $(BUILD)/%_avx2.o:   CFLAGS += -mavx2 -mfma -mf16c
@@ -74,7 +76,7 @@ $(BUILD)/%_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call run,CC) $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # Rewritten only when a flag changes, and then everything is compiled again.
 $(BUILD)/flags: FORCE
@@ -107,10 +109,10 @@ bench: $(BUILD)/croft $(BUILD)/check    ## kernels against their references, the
 
 $(BUILD)/tidy: tools/tidy.c
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE $(filter-out $(PKG_CFLAGS),$(CFLAGS)) -o $@ $<
+	$(call run,CC) $(CC) -D_GNU_SOURCE $(filter-out $(PKG_CFLAGS),$(CFLAGS)) -o $@ $<
 
 tidy: $(BUILD)/tidy                     ## the rules of the house that a machine can check
-	find src tests tools -name '*.[ch]' -o -name '*.def' -o -path 'src/*/README.md' | sort | \
+	@find src tests tools -name '*.[ch]' -o -name '*.def' -o -path 'src/*/README.md' | sort | \
 	    $(BUILD)/tidy tools/layers.txt
 
 format:                                 ## lay out the C with clang-format
