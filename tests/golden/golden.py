@@ -94,7 +94,9 @@ def mean_kl(want, got, n_vocab):
 
 
 def mixed_types():
-    """24 weight types in one file; rounded activations are held to llama.cpp's own KL."""
+    """24 weight types in one file.  Rounded activations are held to what they cost llama.cpp on
+    this file: a KL divergence of 0.19 (a) and 0.32 (b); the KV cache is f32, a second rounding
+    is not what is measured."""
     path = HERE + "v3-mixed/model.gguf"
     golden = croft.read_vectors(HERE + "v3-mixed/golden.safetensors")
     for part, kl_max in (("a", 0.19), ("b", 0.32)):
@@ -106,7 +108,7 @@ def mixed_types():
             compare_experts(name, got, golden, part)
         for level in croft.levels():
             name = "v3-mixed %s %s" % (level, part)
-            got = croft.logits(path, ids, "--isa", level, name=name)
+            got = croft.logits(path, ids, "--isa", level, "--kv-type", "f32", name=name)
             if got is not None:
                 kl = mean_kl(want[1], got["logits"][1], want[0][1])
                 check(kl <= kl_max, name + " KL", "%.3f, llama.cpp has %.2f" % (kl, kl_max))
@@ -139,7 +141,7 @@ def invariance():
     for model, its_modes in ((HERE + "v3-nano/model-f32.gguf", modes),
                              (HERE + "smollm-nano/model-f32.gguf", modes),
                              (HERE + "v3-mixed/model.gguf", modes + wide),
-                             ("models/stories260K.gguf", modes[:1] + wide)):
+                             ("models/stories260K.gguf", modes[:2])):
         ids = croft.read_vectors(HERE + "v3-mixed/golden.safetensors")["ids_b"][1]
         if model.startswith("models/"):
             ids = ids[:100]                             # its file says 128 tokens of context
