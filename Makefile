@@ -3,48 +3,146 @@
 OPT      ?= -O2 -g
 BUILD    ?= build
 PREFIX   ?= /usr/local
+JOBS     ?= $(shell nproc)
+V        ?=                             # V=1 shows the commands
+run       = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
 PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libcrypto
-GCC_ONLY := $(if $(findstring clang,$(shell $(CC) --version)),,-Wno-format-truncation)
+SANITIZE  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VERSION  := $(shell cat VERSION)
-CPPFLAGS += -D_GNU_SOURCE -Isrc -DCROFT_VERSION='"$(VERSION)"' -MMD -MP
+
+# Targets that compile need the libraries; say which one is missing and what to do about it.
+ifneq ($(filter-out clean help tidy format,$(or $(MAKECMDGOALS),all)),)
+MISSING  := $(shell command -v pkg-config >/dev/null || echo pkg-config; \
+              for p in $(PKGS); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
+ifneq ($(strip $(MISSING)),)
+$(error not installed: $(strip $(MISSING)). Run ./check or tools/setup, which install what is needed)
+endif
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
+endif
+
+GCC_ONLY := $(if $(findstring clang,$(shell $(CC) --version)),,-Wno-format-truncation)
+CPPFLAGS += -D_GNU_SOURCE -Isrc -DCROFT_VERSION='"$(VERSION)"' -DCROFT_SHARE='"$(PREFIX)/share/croft"' -MMD -MP
 CFLAGS    = -std=c11 $(OPT) -ffp-contract=off -fno-math-errno -pthread -Wall -Wextra -Wshadow -Wconversion \
             -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror $(GCC_ONLY) $(PKG_CFLAGS)
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
-LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lm -pthread
+LDLIBS   := $(PKG_LIBS) -lm -pthread
+FLAGS    := $(subst ',,$(CC) $(CPPFLAGS) $(CFLAGS))
 
-SRC  := $(shell find src -name '*.c' | sort)
-OBJ  := $(SRC:%.c=$(BUILD)/%.o)
-CORE := $(filter-out $(BUILD)/src/cmd/main.o,$(OBJ))
-UNIT := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/unit/*.c)))
+SRC   := $(shell find src -name '*.c' | sort)
+OBJ   := $(SRC:%.c=$(BUILD)/%.o)
+CORE  := $(filter-out $(BUILD)/src/cmd/main.o,$(OBJ))
+LOW   := $(filter $(BUILD)/src/base/% $(BUILD)/src/kernels/%,$(OBJ))
+objs   = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(1))))
+UNIT  := $(call objs,tests/unit/*.c)
+FAULT := $(call objs,tests/fault/*.c)
+CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c))
+FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
+         $(FUZZ:%=$(BUILD)/fuzz_%)
 
-all: $(BUILD)/croft
+all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
 $(BUILD)/croft: $(OBJ)
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # Unit tests in one Criterion program: build/unit --filter 'gguf/*'
 $(BUILD)/unit: $(CORE) $(UNIT)
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS) -lcriterion
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -lcriterion
 
-$(BUILD)/check: $(filter $(BUILD)/src/base/% $(BUILD)/src/kernels/%,$(OBJ)) $(BUILD)/tests/kernels/check.o
-	$(CC) $(OPT) -o $@ $^ $(LDLIBS)
+$(BUILD)/check: $(LOW) $(CHECK)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# The linker hands the fault tests every allocation, so that the n-th one can fail.
+$(BUILD)/fault: $(CORE) $(FAULT)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
+# A fuzz target with a main that feeds it files; the same target under libFuzzer is PART=fuzz.
+$(BUILD)/fuzz_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
+	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+# The pool alone: the only place where threads meet.
+$(BUILD)/test_pool: $(BUILD)/src/base/pool.o $(BUILD)/src/base/err.o $(BUILD)/tests/tsan/test_pool.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ -pthread
+
+$(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The end of a file's name says which instructions it may use.
 $(BUILD)/%_avx2.o:   CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call run,CC) $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Rewritten only when a flag changes, and then everything is compiled again.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
+
+tests: $(TESTS)                         ## the test programs, not run
+objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) $(call objs,tests/fuzz/*.c tests/tsan/*.c tools/*.c)
+synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
+
+debug:                                  ## build-asan/croft with AddressSanitizer and UBSan
+	$(MAKE) BUILD=build-asan OPT='$(SANITIZE)' all
+asan-tests:
+	$(MAKE) BUILD=build-asan OPT='$(SANITIZE)' all tests
+ubsan:                                  ## build-ubsan/croft with UBSan alone (its memory is the program's own)
+	$(MAKE) BUILD=build-ubsan OPT='-O1 -g -fsanitize=undefined -fno-sanitize-recover=all' all
+clang:                                  ## everything compiled by clang, in build-clang/
+	$(MAKE) CC=clang BUILD=build-clang OPT='-O1 -g' objects all
+tsan:                                   ## build-tsan/test_pool with ThreadSanitizer
+	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool
+
+check:                                  ## all tests, nothing timed: what ./check runs
+	JOBS=$(JOBS) tests/run check
+check-long:                             ## one long part: PART=real, fuzz, sanitize or big
+	JOBS=$(JOBS) tests/run long "$(PART)"
+
+bench: $(BUILD)/croft $(BUILD)/check    ## kernels against their references, then a model: MODEL=file
+	$(BUILD)/check --bench
+	$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf)
 
 $(BUILD)/tidy: tools/tidy.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $<
+	$(call run,CC) $(CC) -D_GNU_SOURCE $(filter-out $(PKG_CFLAGS),$(CFLAGS)) -o $@ $<
 
-tidy: $(BUILD)/tidy
-	find src tests tools -name '*.[ch]' | sort | $(BUILD)/tidy tools/layers.txt
+tidy: $(BUILD)/tidy                     ## the rules of the house that a machine can check
+	@find src tests tools -name '*.[ch]' -o -name '*.def' -o -path 'src/*/README.md' | sort | \
+	    $(BUILD)/tidy tools/layers.txt
 
-clean:
-	rm -rf $(BUILD)
-.PHONY: all tidy clean
--include $(OBJ:.o=.d) $(UNIT:.o=.d) $(wildcard $(BUILD)/*.d)
+format:                                 ## lay out the C with clang-format
+	find src tests tools -name '*.[ch]' | xargs clang-format -i
+
+man: $(BUILD)/croft.1
+$(BUILD)/croft.1: man/croft.1.scd
+	@mkdir -p $(@D)
+	scdoc < $< > $@
+
+install: all $(if $(and $(wildcard man/croft.1.scd),$(shell command -v scdoc)),man)  ## into $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(BUILD)/croft $(DESTDIR)$(PREFIX)/bin/croft
+	install -D -m 644 models/stories260K.gguf $(DESTDIR)$(PREFIX)/share/croft/stories260K.gguf
+	install -D -m 644 models/SOURCE.txt $(DESTDIR)$(PREFIX)/share/croft/SOURCE.txt
+	if [ -f $(BUILD)/croft.1 ]; then \
+	    install -D -m 644 $(BUILD)/croft.1 $(DESTDIR)$(PREFIX)/share/man/man1/croft.1; fi
+
+uninstall:                              ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/croft $(DESTDIR)$(PREFIX)/share/man/man1/croft.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/croft
+
+clean:                                  ## remove every build folder
+	rm -rf build build-asan build-ubsan build-clang build-tsan build-fuzz
+
+help:                                   ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
+
+FORCE:
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench tidy format man \
+        install uninstall clean help FORCE
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
