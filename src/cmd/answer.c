@@ -69,7 +69,7 @@ static const char *think_mark(const struct making *m, const struct tokenizer *t,
 {
     const struct chat_think *th = &m->o->think;
 
-    if (!th->can || tokenizer_type(t, id) != TOKEN_CONTROL)
+    if (!th->open || tokenizer_type(t, id) != TOKEN_CONTROL)
         return NULL;
     if (id == tokenizer_find_added(t, th->open))
         return th->open;
@@ -82,7 +82,7 @@ static enum err take_token(struct making *m, const struct tokenizer *t, int32_t 
     char text[DETOK_MAX];
 
     m->a->n_tok++;
-    if (m->split.part == CHAT_PART_THINK && m->o->think.can)
+    if (m->split.part == CHAT_PART_THINK)
         m->a->n_think_tok++;
     if (mark) {
         take_text(m, text, detok_end(&m->detok, text));
