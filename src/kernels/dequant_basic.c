@@ -96,7 +96,7 @@ void dequant_q8a(float *out, const void *x, int64_t n)
 
     for (; n > 0; n -= 32, out += 32, b++)
         for (int i = 0; i < 32; i++)
-            out[i] = b->scale * (float)b->q[i];
+            out[i] = b->scale[i / 16] * (float)b->q[i];
 }
 
 /* Four-bit floats (e2m1), doubled to be integers, with a power of two for each 32. */

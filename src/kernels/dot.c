@@ -19,9 +19,9 @@ static double dot_unpacked(const struct unpacked *u, const struct block_q8a *x, 
         int isum = 0;
         for (int i = 0; i < 16; i++)
             isum += u->q[16 * j + i] * b->q[j % 2 * 16 + i];
-        sum += (double)(u->scale[j] * b->scale) * isum;
+        sum += (double)(u->scale[j] * b->scale[j % 2]) * isum;
         if (offset)
-            sum += (double)(u->offset[j] * b->scale) * b->sum[j % 2];
+            sum += (double)(u->offset[j] * b->scale[j % 2]) * b->sum[j % 2];
     }
     return sum;
 }

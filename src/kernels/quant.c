@@ -33,14 +33,14 @@ void quant_bf16(void *out, const float *x, int64_t n)
     }
 }
 
-/* The largest magnitude of 32 values; infinity when any is infinite or NaN.  Without their
+/* The largest magnitude of n values; infinity when any is infinite or NaN.  Without their
  * sign, floats order as integers do, and NaN stands above infinity. */
-static float block_peak(const float *x)
+static float peak_of(const float *x, int n)
 {
     uint32_t peak = 0, bits;
     float f;
 
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < n; i++) {
         memcpy(&bits, &x[i], 4);
         bits &= 0x7fffffff;
         peak = bits > peak ? bits : peak;
@@ -56,7 +56,7 @@ void quant_q8_0(void *out, const float *x, int64_t n)
     struct block_q8_0 *b = out;
 
     for (; n > 0; n -= 32, x += 32, b++) {
-        float peak = block_peak(x), scale = peak / 127, inv = scale > 0 ? 1 / scale : 0;
+        float peak = peak_of(x, 32), scale = peak / 127, inv = scale > 0 ? 1 / scale : 0;
         /* A scale whose inverse overflows is zero as a half; so are its quants here. */
         if (isinf(inv) || isinf(peak))
             inv = 0;
@@ -66,24 +66,27 @@ void quant_q8_0(void *out, const float *x, int64_t n)
     }
 }
 
+/* Half h of a block, from 16 values. */
+static void quant_q8a_half(struct block_q8a *b, int h, const float *x)
+{
+    float peak = peak_of(x, 16), inv = peak > 0 ? 127 / peak : 0;
+    int sum = 0;
+
+    b->scale[h] = isinf(peak) ? NAN : peak < 0x1p-100f ? 0 : peak / 127;
+    for (int i = 0; i < 16; i++) {
+        int8_t q = b->scale[h] > 0 ? (int8_t)rintf(x[i] * inv) : 0;
+        b->q[16 * h + i] = q;
+        sum += q;
+    }
+    b->sum[h] = (int16_t)sum;
+}
+
 void quant_q8a(void *out, const float *x, int64_t n)
 {
     struct block_q8a *b = out;
 
     for (; n > 0; n -= 32, x += 32, b++) {
-        float peak = block_peak(x);
-        memset(b, 0, sizeof(*b));
-        if (isinf(peak)) {
-            b->scale = NAN;
-            continue;
-        }
-        if (peak < 0x1p-100f)
-            continue;
-        float inv = 127 / peak;
-        b->scale = peak / 127;
-        for (int i = 0; i < 32; i++) {
-            b->q[i] = (int8_t)rintf(x[i] * inv);
-            b->sum[i / 16] = (int16_t)(b->sum[i / 16] + b->q[i]);
-        }
+        quant_q8a_half(b, 0, x);
+        quant_q8a_half(b, 1, x + 16);
     }
 }

@@ -286,19 +286,19 @@ Test(kernels, a_q4_0_product_equals_the_one_on_paper)
     unsigned level[3];
     int n_level = isa_levels(level);
     struct block_q4_0 w = { .d = 0x4000 };              /* 2 */
-    struct block_q8a x = { .scale = 0.5f };
+    struct block_q8a x = { .scale = { 0.5f, 0.25f } };
 
     w.qs[0] = 0x0f;                                     /* w[0] = 2 * 7, w[16] = 2 * -8 */
     for (int i = 1; i < 16; i++)
         w.qs[i] = 0x88;                                 /* zero */
     x.q[0] = 3;                                         /* 1.5 */
-    x.q[16] = 127;                                      /* 63.5 */
+    x.q[16] = 127;                                      /* 31.75 */
     x.sum[0] = 3;
     x.sum[1] = 127;
     for (int l = 0; l < n_level; l++) {
         struct kernels k;
         kernels_init(&k, level[l]);
-        cr_assert_eq(k.dot[QTYPE_q4_0](&w, &x, 32), 14 * 1.5f - 16 * 63.5f);
+        cr_assert_eq(k.dot[QTYPE_q4_0](&w, &x, 32), 14 * 1.5f - 16 * 31.75f);
         cr_assert_eq(k.dot[QTYPE_q4_0](&w, &x, 0), 0);
     }
 }
@@ -308,22 +308,22 @@ Test(kernels, a_q4_1_product_adds_the_offset)
     unsigned level[3];
     int n_level = isa_levels(level);
     struct block_q4_1 w = { .d = 0x3c00, .m = 0xbc00 }; /* 1 and -1: w = q - 1 */
-    struct block_q8a x = { .scale = 1 };
+    struct block_q8a x = { .scale = { 1, 2 } };
 
     w.qs[2] = 0x53;                                     /* w[2] = 2, w[18] = 4, others -1 */
     x.q[2] = 10;
     x.q[3] = 20;
-    x.q[18] = -5;
+    x.q[18] = -5;                                       /* -10 */
     x.sum[0] = 30;
     x.sum[1] = -5;
     for (int l = 0; l < n_level; l++) {
         struct kernels k;
         kernels_init(&k, level[l]);
-        cr_assert_eq(k.dot[QTYPE_q4_1](&w, &x, 32), 2 * 10 - 20 + 4 * -5);
+        cr_assert_eq(k.dot[QTYPE_q4_1](&w, &x, 32), 2 * 10 - 20 + 4 * -10);
     }
 }
 
-Test(kernels, q8a_keeps_the_peak_and_rounds_ties_to_even)
+Test(kernels, q8a_keeps_the_peak_of_each_half_and_rounds_ties_to_even)
 {
     unsigned level[3];
     int n_level = isa_levels(level);
@@ -332,13 +332,40 @@ Test(kernels, q8a_keeps_the_peak_and_rounds_ties_to_even)
         struct kernels k;
         struct block_q8a b;
         float x[32] = { 127, -127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f };
-        x[16] = -100.4f;
+        x[16] = -254;
+        x[17] = 3;
         kernels_init(&k, level[l]);
         k.quant[QTYPE_q8a](&b, x, 32);
-        cr_assert_eq(b.scale, 1);
+        cr_assert(b.scale[0] == 1 && b.scale[1] == 2);
         const int8_t want[] = { 127, -127, 0, 2, 2, 0, -2, 0 };
         cr_assert(memcmp(b.q, want, sizeof(want)) == 0);
-        cr_assert(b.q[16] == -100 && b.sum[0] == 2 && b.sum[1] == -100);
+        cr_assert(b.q[16] == -127 && b.q[17] == 2 && b.sum[0] == 2 && b.sum[1] == -125);
+    }
+}
+
+Test(kernels, a_half_of_q8a_that_is_tiny_or_not_finite_leaves_the_other_alone)
+{
+    static const float odd[] = { 0, 0x1p-101f, INFINITY, NAN };
+    unsigned level[3];
+    int n_level = isa_levels(level);
+
+    for (int c = 0; c < n_level * 8; c++) {
+        struct kernels k;
+        struct block_q8a b;
+        int h = c % 2;
+        float x[32] = { 0 }, v = odd[c / 2 % 4];
+        x[16 * h + 5] = v;
+        x[16 * h + 6] = isfinite(v) ? 0 : 7;
+        x[16 * !h] = 254;
+        x[16 * !h + 15] = -254;
+        kernels_init(&k, level[c / 8]);
+        memset(&b, 0x55, sizeof(b));
+        k.quant[QTYPE_q8a](&b, x, 32);
+        cr_assert(b.scale[!h] == 2 && b.q[16 * !h] == 127 && b.q[16 * !h + 15] == -127);
+        cr_assert(isfinite(v) ? b.scale[h] == 0 : isnan(b.scale[h]));
+        cr_assert(b.sum[0] == 0 && b.sum[1] == 0);
+        for (int i = 0; i < 16; i++)
+            cr_assert_eq(b.q[16 * h + i], 0);
     }
 }
 

@@ -17,33 +17,33 @@ static __m256i dot_i8i8(__m256i a, __m256i b)
 static inline __m256 q4_0_block(__m256 sum, const struct block_q4_0 *a, const struct block_q8a *b)
 {
     __m256i p = dot_u8i8(nibbles32(a->qs), load32(b->q));
-    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, _mm256_sub_epi32(p, offset_sum(b, 8)));
+    return add_scaled(sum, _cvtsh_ss(a->d), b, _mm256_sub_epi32(p, offset_sum(b, 8)));
 }
 
 static inline __m256 q4_1_block(__m256 sum, const struct block_q4_1 *a, const struct block_q8a *b)
 {
     __m256i p = dot_u8i8(nibbles32(a->qs), load32(b->q));
-    sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
-    return add_scaled(sum, _cvtsh_ss(a->m) * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, _cvtsh_ss(a->d), b, p);
+    return add_scaled(sum, _cvtsh_ss(a->m), b, offset_sum(b, 1));
 }
 
 static inline __m256 q5_0_block(__m256 sum, const struct block_q5_0 *a, const struct block_q8a *b)
 {
     __m256i q = _mm256_or_si256(nibbles32(a->qs), spread_bits32(a->qh, 16));
     __m256i p = _mm256_sub_epi32(dot_u8i8(q, load32(b->q)), offset_sum(b, 16));
-    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
+    return add_scaled(sum, _cvtsh_ss(a->d), b, p);
 }
 
 static inline __m256 q5_1_block(__m256 sum, const struct block_q5_1 *a, const struct block_q8a *b)
 {
     __m256i q = _mm256_or_si256(nibbles32(a->qs), spread_bits32(a->qh, 16));
-    sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, dot_u8i8(q, load32(b->q)));
-    return add_scaled(sum, _cvtsh_ss(a->m) * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, _cvtsh_ss(a->d), b, dot_u8i8(q, load32(b->q)));
+    return add_scaled(sum, _cvtsh_ss(a->m), b, offset_sum(b, 1));
 }
 
 static inline __m256 q8_0_block(__m256 sum, const struct block_q8_0 *a, const struct block_q8a *b)
 {
-    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, dot_i8i8(load32(a->q), load32(b->q)));
+    return add_scaled(sum, _cvtsh_ss(a->d), b, dot_i8i8(load32(a->q), load32(b->q)));
 }
 
 DOT_32(q4_0, avx2)
@@ -61,8 +61,8 @@ static inline __m256 q4_k_part(__m256 sum, const struct block_q4_k *a, const str
                                int j, const struct scales_min *s)
 {
     __m256i p = dot_u8i8(q4_k_nibbles(a->qs, j), load32(b->q));
-    sum = add_scaled(sum, s->scale[j] * b->scale, p);
-    return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, s->scale[j], b, p);
+    return add_scaled(sum, s->offset[j], b, offset_sum(b, 1));
 }
 
 static inline void q5_k_scales(struct scales_min *s, const struct block_q5_k *a)
@@ -74,8 +74,8 @@ static inline __m256 q5_k_part(__m256 sum, const struct block_q5_k *a, const str
                                int j, const struct scales_min *s)
 {
     __m256i q = _mm256_or_si256(q4_k_nibbles(a->qs, j), bit_of_part(a->qh, j, 16));
-    sum = add_scaled(sum, s->scale[j] * b->scale, dot_u8i8(q, load32(b->q)));
-    return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, s->scale[j], b, dot_u8i8(q, load32(b->q)));
+    return add_scaled(sum, s->offset[j], b, offset_sum(b, 1));
 }
 
 /* The block's scale and its sixteen 8-bit factors. */
@@ -106,7 +106,7 @@ static inline __m256 q6_k_part(__m256 sum, const struct block_q6_k *a, const str
                                int j, const struct factors *s)
 {
     __m256i q = _mm256_sub_epi8(q6_k_values(a, j), _mm256_set1_epi8(32));
-    return add_scaled(sum, s->d * b->scale, dot_factors(q, load32(b->q), s->factor, j));
+    return add_scaled(sum, s->d, b, dot_factors(q, load32(b->q), s->factor, j));
 }
 
 /* Four of the sixteen 6-bit factors at a time, as unpack_q3_k() takes them one by one. */
@@ -130,7 +130,7 @@ static inline __m256 q3_k_part(__m256 sum, const struct block_q3_k *a, const str
 {
     __m256i q = _mm256_or_si256(two_bits_part(a->qs, j), bit_of_part(a->hmask, j, 4));
     q = _mm256_sub_epi8(q, _mm256_set1_epi8(4));
-    return add_scaled(sum, s->d * b->scale, dot_factors(q, load32(b->q), s->factor, j));
+    return add_scaled(sum, s->d, b, dot_factors(q, load32(b->q), s->factor, j));
 }
 
 struct scales_q2_k { float d, dmin; __m128i factor; int16_t min[16]; };
@@ -151,13 +151,11 @@ static inline __m256 q2_k_part(__m256 sum, const struct block_q2_k *a, const str
 {
     __m256i pairs = _mm256_maddubs_epi16(two_bits_part(a->qs, j), load32(b->q));
     __m256i p = _mm256_madd_epi16(pairs, two_factors(s->factor, j));
-    int sums, mins;
+    int mins;
 
-    memcpy(&sums, b->sum, 4);
     memcpy(&mins, &s->min[2 * j], 4);
-    __m128i m = _mm_madd_epi16(_mm_cvtsi32_si128(sums), _mm_cvtsi32_si128(mins));
-    sum = add_scaled(sum, s->d * b->scale, p);
-    return add_scaled(sum, -s->dmin * b->scale, _mm256_zextsi128_si256(m));
+    sum = add_scaled(sum, s->d, b, p);
+    return add_scaled(sum, -s->dmin, b, half_sums(b, mins));
 }
 
 DOT_256(q2_k, avx2, struct scales_q2_k)

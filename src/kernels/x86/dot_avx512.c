@@ -17,20 +17,20 @@ static __m256i dot_u8i8_minus(__m256i u, __m256i s, char k)
 static inline __m256 q4_0_block(__m256 sum, const struct block_q4_0 *a, const struct block_q8a *b)
 {
     __m256i p = dot_u8i8_minus(nibbles32(a->qs), load32(b->q), 8);
-    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
+    return add_scaled(sum, _cvtsh_ss(a->d), b, p);
 }
 
 static inline __m256 q4_1_block(__m256 sum, const struct block_q4_1 *a, const struct block_q8a *b)
 {
-    sum = add_scaled(sum, _cvtsh_ss(a->d) * b->scale, dot_u8i8(nibbles32(a->qs), load32(b->q)));
-    return add_scaled(sum, _cvtsh_ss(a->m) * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, _cvtsh_ss(a->d), b, dot_u8i8(nibbles32(a->qs), load32(b->q)));
+    return add_scaled(sum, _cvtsh_ss(a->m), b, offset_sum(b, 1));
 }
 
 static inline __m256 q5_0_block(__m256 sum, const struct block_q5_0 *a, const struct block_q8a *b)
 {
     __m256i high = _mm256_maskz_mov_epi8(a->qh, _mm256_set1_epi8(16));
     __m256i p = dot_u8i8_minus(_mm256_or_si256(nibbles32(a->qs), high), load32(b->q), 16);
-    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
+    return add_scaled(sum, _cvtsh_ss(a->d), b, p);
 }
 
 /* Flipping the top bit of a signed byte adds 128 and makes it unsigned. */
@@ -38,7 +38,7 @@ static inline __m256 q8_0_block(__m256 sum, const struct block_q8_0 *a, const st
 {
     const __m256i top = _mm256_set1_epi8((char)0x80);
     __m256i p = dot_u8i8_minus(_mm256_xor_si256(load32(a->q), top), load32(b->q), (char)0x80);
-    return add_scaled(sum, _cvtsh_ss(a->d) * b->scale, p);
+    return add_scaled(sum, _cvtsh_ss(a->d), b, p);
 }
 
 DOT_32(q4_0, avx512)
@@ -55,8 +55,8 @@ static inline __m256 q4_k_part(__m256 sum, const struct block_q4_k *a, const str
                                int j, const struct scales_min *s)
 {
     __m256i p = dot_u8i8(q4_k_nibbles(a->qs, j), load32(b->q));
-    sum = add_scaled(sum, s->scale[j] * b->scale, p);
-    return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, s->scale[j], b, p);
+    return add_scaled(sum, s->offset[j], b, offset_sum(b, 1));
 }
 
 static inline void q5_k_scales(struct scales_min *s, const struct block_q5_k *a)
@@ -68,8 +68,8 @@ static inline __m256 q5_k_part(__m256 sum, const struct block_q5_k *a, const str
                                int j, const struct scales_min *s)
 {
     __m256i q = _mm256_or_si256(q4_k_nibbles(a->qs, j), bit_of_part(a->qh, j, 16));
-    sum = add_scaled(sum, s->scale[j] * b->scale, dot_u8i8(q, load32(b->q)));
-    return add_scaled(sum, s->offset[j] * b->scale, offset_sum(b, 1));
+    sum = add_scaled(sum, s->scale[j], b, dot_u8i8(q, load32(b->q)));
+    return add_scaled(sum, s->offset[j], b, offset_sum(b, 1));
 }
 
 static inline void q6_k_scales(__m512 *s, const struct block_q6_k *a)
@@ -86,8 +86,7 @@ static inline __m256 q6_k_part(__m256 sum, const struct block_q6_k *a, const str
     at = _mm512_add_epi32(at, _mm512_set1_epi32(2 * j));
     __m256 two = _mm512_castps512_ps256(_mm512_permutexvar_ps(at, *s));
     __m256i p = dot_u8i8_minus(q6_k_values(a, j), load32(b->q), 32);
-    return _mm256_fmadd_ps(_mm256_mul_ps(two, _mm256_set1_ps(b->scale)), _mm256_cvtepi32_ps(p),
-                           sum);
+    return _mm256_fmadd_ps(_mm256_mul_ps(two, act_scales(b)), _mm256_cvtepi32_ps(p), sum);
 }
 
 DOT_256(q4_k, avx512, struct scales_min)

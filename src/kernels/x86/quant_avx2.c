@@ -98,28 +98,49 @@ static void quant_q8_0_avx2(void *out, const float *x, int64_t n)
     }
 }
 
+/* The largest magnitude of values 0..15 in the low four lanes, of 16..31 in the high four; a NaN
+ * where there is one. */
+static __m256 half_peaks(const __m256 v[4])
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256i a[4];
+
+    UNROLL for (int j = 0; j < 4; j++)
+        a[j] = _mm256_castps_si256(_mm256_andnot_ps(sign, v[j]));
+    __m256i p0 = _mm256_max_epi32(a[0], a[1]), p1 = _mm256_max_epi32(a[2], a[3]);
+    __m256i p = _mm256_max_epi32(_mm256_permute2x128_si256(p0, p1, 0x20),
+                                 _mm256_permute2x128_si256(p0, p1, 0x31));
+    p = _mm256_max_epi32(p, _mm256_shuffle_epi32(p, 0x4e));
+    p = _mm256_max_epi32(p, _mm256_shuffle_epi32(p, 0xb1));
+    return _mm256_castsi256_ps(p);
+}
+
 static void quant_q8a_avx2(void *out, const float *x, int64_t n)
 {
     const __m256i one8 = _mm256_set1_epi8(1), one16 = _mm256_set1_epi16(1);
+    const __m256 top = _mm256_set1_ps(127);
 
     for (struct block_q8a *b = out; n > 0; n -= 32, x += 32, b++) {
         __m256 v[4];
         __m256i q[4];
         load_block(v, x);
-        float peak = block_peak(v);
-        if (isinf(peak) || peak < 0x1p-100f) {
-            memset(b, 0, sizeof(*b));
-            b->scale = isinf(peak) ? NAN : 0;
-            continue;
-        }
-        __m256 inv = _mm256_set1_ps(127 / peak);
+        __m256 peak = half_peaks(v), inv = _mm256_div_ps(top, peak);
+        __m256 broken = _mm256_cmp_ps(peak, _mm256_set1_ps(INFINITY), _CMP_NLT_UQ);
+        __m256 scale = _mm256_blendv_ps(_mm256_div_ps(peak, top), _mm256_set1_ps(NAN), broken);
+        __m256 large = _mm256_cmp_ps(peak, _mm256_set1_ps(0x1p-100f), _CMP_NLT_UQ);
+        scale = _mm256_and_ps(scale, large);
+        __m256 inv0 = _mm256_permute2f128_ps(inv, inv, 0x00);
+        __m256 inv1 = _mm256_permute2f128_ps(inv, inv, 0x11);
         UNROLL for (int j = 0; j < 4; j++)
-            q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], inv));
-        __m256i bytes = pack_i8x32(q);
+            q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], j < 2 ? inv0 : inv1));
+        /* Whole halves are zero where the scale is zero or NaN. */
+        __m256i keep = _mm256_castps_si256(_mm256_andnot_ps(broken, large));
+        __m256i bytes = _mm256_and_si256(pack_i8x32(q), keep);
         __m256i s = _mm256_madd_epi16(_mm256_maddubs_epi16(one8, bytes), one16);
         s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0x4e));
         s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0xb1));
-        b->scale = peak / 127;
+        b->scale[0] = _mm256_cvtss_f32(scale);
+        b->scale[1] = _mm_cvtss_f32(_mm256_extractf128_ps(scale, 1));
         b->sum[0] = (int16_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(s));
         b->sum[1] = (int16_t)_mm_cvtsi128_si32(_mm256_extracti128_si256(s, 1));
         _mm256_storeu_si256((__m256i *)(void *)b->q, bytes);

@@ -122,18 +122,39 @@ static inline __m256i two_bits_part(const uint8_t *qs, int part)
     return _mm256_and_si256(v, _mm256_set1_epi8(3));
 }
 
-static inline __m256 add_scaled(__m256 sum, float scale, __m256i v)
+/* The scales of activations as the sums of their products lie: half 0's in the low four lanes,
+ * half 1's in the high four. */
+static inline __m256 act_scales(const struct block_q8a *b)
 {
-    return _mm256_fmadd_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(v), sum);
+    long long two;
+
+    memcpy(&two, b->scale, 8);
+    return _mm256_permutevar_ps(_mm256_castsi256_ps(_mm256_set1_epi64x(two)),
+                                _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
 }
 
-/* k * (sum of the block's q) in lane 0, zero elsewhere: what an offset of k adds. */
-static inline __m256i offset_sum(const struct block_q8a *b, short k)
+/* Both halves' scales, times the weights' `scale`, times v, which has four lanes of each half. */
+static inline __m256 add_scaled(__m256 sum, float scale, const struct block_q8a *b, __m256i v)
 {
+    __m256 s = _mm256_mul_ps(_mm256_set1_ps(scale), act_scales(b));
+    return _mm256_fmadd_ps(s, _mm256_cvtepi32_ps(v), sum);
+}
+
+/* A lane for each half and zero in the others: the half's sum of q times its 16 bits of k, half
+ * 0's being the low ones; what an offset adds. */
+static inline __m256i half_sums(const struct block_q8a *b, int k)
+{
+    const __m256i mine = _mm256_setr_epi32(0xffff, 0, 0, 0, (int)0xffff0000, 0, 0, 0);
     int sums;
 
     memcpy(&sums, b->sum, 4);
-    return _mm256_zextsi128_si256(_mm_madd_epi16(_mm_cvtsi32_si128(sums), _mm_set1_epi16(k)));
+    return _mm256_madd_epi16(_mm256_set1_epi32(sums), _mm256_and_si256(_mm256_set1_epi32(k), mine));
+}
+
+/* The same with one k for both halves. */
+static inline __m256i offset_sum(const struct block_q8a *b, short k)
+{
+    return half_sums(b, k * 0x10001);
 }
 
 /* A product from `id`_block(sum, a, b), which adds one block of 32.  Four independent sums hide
