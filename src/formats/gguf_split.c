@@ -1,7 +1,8 @@
 /* gguf_split.c - a GGUF model in one file, or in shards named NAME-00001-of-00003.gguf.
  *
  * The name and split.no, split.count of every shard must agree: each is checked against the
- * others before its tensors are believed, so no file can stand in for two.  The first shard's metadata is the model's.
+ * others before its tensors are believed, so no file can stand in for two.  The first shard's
+ * metadata is the model's.
  */
 #include "formats/gguf.h"
 
