@@ -151,15 +151,13 @@ fail:
 
 void file_map_close(struct file_map *m)
 {
-    if (!m->path)                       /* zeroed, or closed before */
-        return;
     if (m->data && m->in_memory) {
         free((void *)(uintptr_t)m->data);
     } else if (m->data) {
         map_table_remove(m);
         munmap((void *)(uintptr_t)m->data, (size_t)m->bytes);
     }
-    if (m->fd >= 0)
+    if (m->path && m->fd >= 0)          /* without a path, fd 0 is not ours */
         close(m->fd);
     free(m->path);
     *m = (struct file_map){ 0 };

@@ -38,7 +38,7 @@ MUST_CHECK enum err file_new_commit(struct file_new *f);
 void file_new_abort(struct file_new *f);
 
 /* The whole of a (small) file, at most `max` bytes, NUL-terminated.  *text is yours: free().
- * "-" reads standard input.  Errors: MISSING, IO, LIMIT, NOMEM. */
+ * "-" reads standard input.  Errors: MISSING, IO, ARG (a folder), LIMIT, NOMEM. */
 MUST_CHECK enum err file_read_text(char **text, size_t *len, const char *path, size_t max);
 
 /* While a mapped file is being read, a page that can no longer be read (truncated file, disk

@@ -1,7 +1,8 @@
 /* gguf_split.c - a GGUF model in one file, or in shards named NAME-00001-of-00003.gguf.
  *
  * The name and split.no, split.count of every shard must agree: each is checked against the
- * others before its tensors are believed.  The first shard's metadata is the model's.
+ * others before its tensors are believed, so no file can stand in for two.  The first shard's
+ * metadata is the model's.
  */
 #include "formats/gguf.h"
 
@@ -56,16 +57,11 @@ static enum err check_place(const struct gguf_part *p, const struct shard_name *
     return OK;
 }
 
-/* The checks that need the shards before this one. */
-static enum err check_sibling(const struct weights *w, const struct gguf_part *p,
-                              uint64_t split_tensors)
+/* Shards of different models may have fitting names and numbers; the totals give them away. */
+static enum err check_total(const struct gguf_part *p, uint64_t split_tensors)
 {
-    for (int i = 0; i < w->n_file; i++)
-        if (w->file[i].id_dev == p->map.id_dev && w->file[i].id_ino == p->map.id_ino)
-            return err_set(ERR_FORMAT, "GGUF-42", "%s: is the same file as %s; get the missing "
-                           "shard again", p->map.path, w->file[i].path);
     if (p->split_tensors != split_tensors)
-        return err_set(ERR_FORMAT, "GGUF-43", "%s: its split.tensors.count differs from that of "
+        return err_set(ERR_FORMAT, "GGUF-42", "%s: its split.tensors.count differs from that of "
                        "the other shards, so it belongs to another file; get all shards from one "
                        "place", p->map.path);
     return OK;
@@ -79,13 +75,13 @@ static enum err open_shard(struct gguf_part *p, struct weights_index *x, const c
     enum err e;
 
     if (!path)
-        return err_set(ERR_NOMEM, "GGUF-44", "%s: no memory for the name of a shard; close other "
+        return err_set(ERR_NOMEM, "GGUF-43", "%s: no memory for the name of a shard; close other "
                        "programs", given);
     snprintf(path, room, "%.*s-%05" PRIu64 "-of-%05" PRIu64 ".gguf", (int)s->prefix, given,
              s->number, s->count);
     e = file_map_open(&p->map, path, in_memory);
     if (e == ERR_MISSING)
-        e = err_set(ERR_MISSING, "GGUF-45", "%s: shard %" PRIu64 " of %" PRIu64 " is missing; put "
+        e = err_set(ERR_MISSING, "GGUF-44", "%s: shard %" PRIu64 " of %" PRIu64 " is missing; put "
                     "all shards into one folder under their original names", path, s->number,
                     s->count);
     free(path);
@@ -107,7 +103,7 @@ static enum err open_shards(struct weights *w, struct gguf_part *first, const ch
         if (p == &other)
             e = open_shard(p, w->index, path, &s, in_memory);
         if (e == OK)
-            e = check_sibling(w, p, split_tensors);
+            e = check_total(p, split_tensors);
         if (e == OK)
             e = weights_adopt(w, p);
         gguf_part_release(&other);
@@ -123,21 +119,21 @@ static enum err open_first(struct weights *w, struct gguf_part *first, const cha
     enum err e;
 
     if (first->split_count && first->split_no >= first->split_count)
-        return err_set(ERR_FORMAT, "GGUF-46", "%s: split.no is %" PRIu64 " of split.count %" PRIu64
+        return err_set(ERR_FORMAT, "GGUF-45", "%s: split.no is %" PRIu64 " of split.count %" PRIu64
                        "; the file is damaged, get it again", path, first->split_no,
                        first->split_count);
     if (!first->is_split && named && s.count > 1)
-        return err_set(ERR_FORMAT, "GGUF-47", "%s: is named as one of %" PRIu64 " shards, but has "
+        return err_set(ERR_FORMAT, "GGUF-46", "%s: is named as one of %" PRIu64 " shards, but has "
                        "no split.count; rename it if it is a whole model, or get it again", path,
                        s.count);
     if (!first->is_split)
         return weights_adopt(w, first);
     if (first->split_count > GGUF_SHARDS_MAX)
-        return err_set(ERR_LIMIT, "GGUF-48", "%s: is one of %" PRIu64 " shards; the limit is %d: "
+        return err_set(ERR_LIMIT, "GGUF-47", "%s: is one of %" PRIu64 " shards; the limit is %d: "
                        "merge them with `llama-gguf-split --merge`", path, first->split_count,
                        GGUF_SHARDS_MAX);
     if (!named)
-        return err_set(ERR_FORMAT, "GGUF-49", "%s: is shard %" PRIu64 " of %" PRIu64 ", but its "
+        return err_set(ERR_FORMAT, "GGUF-48", "%s: is shard %" PRIu64 " of %" PRIu64 ", but its "
                        "name does not end in -%05" PRIu64 "-of-%05" PRIu64 ".gguf, so the others "
                        "cannot be found; give the shards their original names", path,
                        first->split_no + 1, first->split_count, first->split_no + 1,
@@ -162,7 +158,7 @@ enum err gguf_open_all(struct weights *w, const char *path, bool in_memory)
         return e;
     w->container = version == 2 ? "GGUF v2" : "GGUF v3";
     if (split_tensors != UINT64_MAX && split_tensors != w->n_tensor)
-        return err_set(ERR_FORMAT, "GGUF-50", "%s: split.tensors.count is %" PRIu64 ", but %"
+        return err_set(ERR_FORMAT, "GGUF-49", "%s: split.tensors.count is %" PRIu64 ", but %"
                        PRIu64 " tensors are there; get all shards again", path, split_tensors,
                        w->n_tensor);
     return OK;

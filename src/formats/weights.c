@@ -305,6 +305,7 @@ enum err weights_str(const struct weights *w, const char *key, const char *fallb
     return OK;
 }
 
+/* Below, i * elem_bytes cannot overflow: opening the file checked n * elem_bytes. */
 uint64_t meta_uint(const struct meta *m, uint64_t i)
 {
     uint64_t value = 0;

@@ -109,6 +109,32 @@ Test(gguf, every_broken_file_is_refused_by_its_own_message)
     cr_assert_eq(count_entries("/proc/self/fd"), before, "a descriptor was left open");
 }
 
+/* 256 elements are whole blocks of every type; 1 KiB holds the largest. */
+Test(gguf, every_type_number_is_read_or_refused_by_name)
+{
+    int n_read = 0;
+
+    for (unsigned id = 0; id < 450; id++) {
+        struct weights *w;
+        struct buf b = { 0 };
+        char words[80], say[40];
+        snprintf(words, sizeof(words), "h:1,0 t:some_tensor,%u,0,256 p:32 z:1024", id);
+        snprintf(say, sizeof(say), "(type %u), ", id);
+        build_gguf(&b, words);
+        if (weights_open_bytes(&w, "type.gguf", buf_text(&b), b.len) == OK) {
+            cr_expect_eq(qtype_info[w->tensor[0].type].gguf_id, (int)id);
+            n_read++;
+        } else {
+            cr_expect(strstr(err_text(), "some_tensor") && strstr(err_text(), say), "%s",
+                      err_text());
+            cr_expect(id > 42 || !strstr(err_text(), "unnamed"), "%s", err_text());
+        }
+        weights_free(w);
+        buf_release(&b);
+    }
+    cr_assert_eq(n_read, 25);
+}
+
 Test(gguf, a_file_cut_at_any_byte_is_refused)
 {
     struct buf b = { 0 };
