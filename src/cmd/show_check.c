@@ -3,6 +3,8 @@
  * Files are mapped with random-access advice; reading one from end to end wants the opposite, so
  * hashing reads through the descriptor and checking advises each file first.
  */
+#include "base/cpu.h"
+#include "base/pool.h"
 #include "base/term.h"
 #include "cmd/show.h"
 
@@ -101,55 +103,86 @@ enum err show_hash(struct show *s)
 
 /* ---- --check ---- */
 
-/* Widen the class's range; false when a value is not finite: those count for no range. */
-static bool look_at(struct check_result *c, enum tensor_class class, const struct kernels *k,
-                    const float *x, int64_t n)
+/* What one thread has seen of one tensor; ranges and the first row join in any order. */
+struct part {
+    float room[CHUNK_ELEMS];
+    float low, high;                    /* low > high: nothing yet */
+    int64_t n_bad, first_bad;
+};
+
+struct tensor_job {
+    const struct kernels *k;
+    const struct tensor_info *t;
+    struct part *part;                  /* [threads] */
+    int64_t job_rows, first_job;
+};
+
+/* Widen the range; false when a value is not finite: those count for no range. */
+static bool look_at(struct part *p, const struct kernels *k, int64_t n)
 {
-    bool finite = k->all_finite(x, n);
-    float low = c->seen[class] ? c->min[class] : FLT_MAX;
-    float high = c->seen[class] ? c->max[class] : -FLT_MAX;
+    bool finite = k->all_finite(p->room, n);
+    float low = p->low, high = p->high;
 
     for (int64_t i = 0; i < n; i++) {
-        if (!finite && !isfinite(x[i]))
+        float x = p->room[i];
+        if (!finite && !isfinite(x))
             continue;
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
+        low = x < low ? x : low;
+        high = x > high ? x : high;
     }
-    if (low <= high) {
-        c->min[class] = low;
-        c->max[class] = high;
-        c->seen[class] = true;
-    }
+    p->low = low;
+    p->high = high;
     return finite;
 }
 
 /* Rows are unpacked in pieces: their length comes from the file. */
-static bool row_is_finite(struct check_result *c, enum tensor_class class, const struct kernels *k,
-                          const struct tensor_info *t, int64_t row, float *room)
+static bool row_is_finite(struct part *p, const struct tensor_job *j, int64_t row)
 {
+    const struct tensor_info *t = j->t;
     const uint8_t *at = t->data + (uint64_t)row * t->row_bytes;
     bool finite = true;
 
     for (int64_t i = 0; i < t->ne[0]; i += CHUNK_ELEMS) {
         int64_t n = t->ne[0] - i < CHUNK_ELEMS ? t->ne[0] - i : CHUNK_ELEMS;
-        k->dequant[t->type](room, at + qtype_row_bytes(t->type, i), n);
-        finite = look_at(c, class, k, room, n) && finite;
+        j->k->dequant[t->type](p->room, at + qtype_row_bytes(t->type, i), n);
+        finite = look_at(p, j->k, n) && finite;
     }
     return finite;
 }
 
-static void check_tensor(struct show *s, const struct kernels *k, const struct tensor_info *t,
-                         float *room, struct progress *p, int64_t before)
+static void check_rows(void *arg, int64_t job, int thread)
 {
-    struct check_result *c = s->check;
-    enum tensor_class class = tensor_class_of(t->name, s->n_layer_run);
-    struct bad_tensor bad = { .name = t->name };
+    const struct tensor_job *j = arg;
+    struct part *p = &j->part[thread];
+    int64_t row = (j->first_job + job) * j->job_rows, end = row + j->job_rows;
 
-    for (int64_t row = 0; row < t->n_row && !term_interrupted(); row++) {
-        if (!row_is_finite(c, class, k, t, row, room) && !bad.n_row++)
-            bad.first_row = row;
-        if (!(row & 63))
-            progress_update(p, before + row * (int64_t)t->row_bytes);
+    if (end > j->t->n_row)
+        end = j->t->n_row;
+    for (; row < end && !term_interrupted(); row++) {
+        if (row_is_finite(p, j, row))
+            continue;
+        if (!p->n_bad++ || row < p->first_bad)
+            p->first_bad = row;
+    }
+}
+
+static void join(struct check_result *c, enum tensor_class class, const char *name,
+                 const struct part *part, int n_part)
+{
+    struct bad_tensor bad = { .name = name };
+
+    for (int i = 0; i < n_part; i++) {
+        const struct part *p = &part[i];
+        if (p->low <= p->high) {
+            if (!c->seen[class] || p->low < c->min[class])
+                c->min[class] = p->low;
+            if (!c->seen[class] || p->high > c->max[class])
+                c->max[class] = p->high;
+            c->seen[class] = true;
+        }
+        if (p->n_bad && (!bad.n_row || p->first_bad < bad.first_row))
+            bad.first_row = p->first_bad;
+        bad.n_row += p->n_bad;
     }
     if (!bad.n_row)
         return;
@@ -158,28 +191,68 @@ static void check_tensor(struct show *s, const struct kernels *k, const struct t
     c->n_bad++;
 }
 
-enum err show_check(struct show *s)
+/* In steps of some 256 MB, so that progress shows within a large tensor. */
+static void check_tensor(struct show *s, struct tensor_job *j, struct pool *pool,
+                         struct progress *p, int64_t before)
+{
+    const struct tensor_info *t = j->t;
+    int n_part = pool_threads(pool);
+    int64_t row_bytes = t->row_bytes ? (int64_t)t->row_bytes : 1, step, n_job;
+
+    j->job_rows = row_bytes < READ_BYTES ? READ_BYTES / row_bytes : 1;
+    n_job = t->n_row / j->job_rows + (t->n_row % j->job_rows != 0);
+    step = row_bytes < READ_BYTES ? 256 : 256 * READ_BYTES / row_bytes + 1;
+    for (int i = 0; i < n_part; i++) {
+        j->part[i].low = FLT_MAX;
+        j->part[i].high = -FLT_MAX;
+        j->part[i].n_bad = 0;
+    }
+    for (int64_t at = 0; at < n_job && !term_interrupted(); at += step) {
+        j->first_job = at;
+        pool_run(pool, n_job - at < step ? n_job - at : step, check_rows, j);
+        progress_update(p, before + at * j->job_rows * row_bytes);
+    }
+    join(s->check, tensor_class_of(t->name, s->n_layer_run), t->name, j->part, n_part);
+}
+
+static enum err check_all(struct show *s, struct pool *pool)
 {
     struct kernels k = { 0 };
+    struct tensor_job j = { .k = &k };
     struct progress p;
     int64_t before = 0;
-    float *room = malloc(CHUNK_ELEMS * sizeof(*room));
 
-    s->check = calloc(1, sizeof(*s->check));
-    if (!room || !s->check) {
-        free(room);
+    j.part = calloc((size_t)pool_threads(pool), sizeof(*j.part));
+    if (!j.part)
         return no_memory();
-    }
-    for (int i = 0; i < s->w->n_file; i++)
-        if (!s->w->file[i].in_memory && s->w->file[i].data)
-            madvise((void *)(uintptr_t)s->w->file[i].data, s->w->file[i].bytes, MADV_SEQUENTIAL);
     kernels_init(&k, isa_detect());
     progress_begin(&p, "checking", "B", (int64_t)s->bytes_total);
     for (uint64_t i = 0; i < s->w->n_tensor && !term_interrupted(); i++) {
-        check_tensor(s, &k, &s->w->tensor[i], room, &p, before);
-        before += (int64_t)s->w->tensor[i].bytes;
+        j.t = &s->w->tensor[i];
+        check_tensor(s, &j, pool, &p, before);
+        before += (int64_t)j.t->bytes;
     }
     progress_end(&p);
-    free(room);
+    free(j.part);
     return term_interrupted() ? stopped() : OK;
+}
+
+enum err show_check(struct show *s)
+{
+    struct machine machine;
+    struct pool *pool = NULL;
+    enum err e;
+
+    s->check = calloc(1, sizeof(*s->check));
+    if (!s->check)
+        return no_memory();
+    for (int i = 0; i < s->w->n_file; i++)
+        if (!s->w->file[i].in_memory && s->w->file[i].data)
+            madvise((void *)(uintptr_t)s->w->file[i].data, s->w->file[i].bytes, MADV_SEQUENTIAL);
+    machine_detect(&machine);
+    e = pool_new(&pool, machine.n_thread_default);
+    if (!e)
+        e = check_all(s, pool);
+    pool_free(pool);
+    return e;
 }

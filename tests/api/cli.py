@@ -158,6 +158,17 @@ def a_missing_model_names_the_nearest_three():
 
 
 @test
+def the_shards_of_a_model_are_one_model():
+    with tempfile.TemporaryDirectory() as cache:
+        for i in (2, 1, 3):
+            with open(os.path.join(cache, f"big-0000{i}-of-00003.gguf"), "wb") as f:
+                f.truncate(1000 * i)
+        expect_error(croft("show", "bug", CROFT_CACHE=cache), 3, "CMD-05", "there: big (6.0 kB) [")
+        result = croft("show", "big", CROFT_CACHE=cache)
+        expect("big-00001-of-00003.gguf" in result.stderr and result.returncode == 1, result.stderr)
+
+
+@test
 def a_name_finds_its_model_in_the_cache():
     with tempfile.TemporaryDirectory() as cache:
         os.mkdir(os.path.join(cache, "models"))
