@@ -278,24 +278,27 @@ static enum err read_scores(struct tokenizer *t, const struct weights *w)
 
 /* ---- ids with a meaning ---- */
 
-/* Some converters write -1 for "none". */
-static bool is_none(const struct meta *m)
+/* Converters write "none" as -1, most often in an unsigned field of 32 bits. */
+static bool says_none(const struct meta *m)
 {
-    return !m->is_array && m->elem_bytes == 4 && (m->type == META_UINT || m->type == META_INT) &&
-           m->raw[0] == 0xff && m->raw[1] == 0xff && m->raw[2] == 0xff && m->raw[3] == 0xff;
+    if (m->is_array || (m->type != META_UINT && m->type != META_INT))
+        return false;
+    return (m->elem_bytes == 4 && (uint32_t)meta_int(m, 0) == UINT32_MAX) ||
+           (m->type == META_INT && meta_int(m, 0) == -1);
 }
 
 static enum err read_id(const struct tokenizer *t, const struct weights *w, const char *key,
                         int32_t *id)
 {
     const struct meta *m = weights_meta(w, key);
-    uint64_t value = UINT64_MAX;
-    enum err err = OK;
+    uint64_t value;
+    enum err err;
 
     *id = -1;
-    if (m && !is_none(m))
-        err = weights_u64(w, key, 0, 0, (uint64_t)t->info.n_vocab - 1, &value);
-    if (!err && value != UINT64_MAX)
+    if (!m || says_none(m))
+        return OK;
+    err = weights_u64(w, key, 0, 0, (uint64_t)t->info.n_vocab - 1, &value);
+    if (!err)
         *id = (int32_t)value;
     return err;
 }

@@ -193,6 +193,20 @@ Test(vocab, an_id_outside_the_vocabulary_is_refused_by_its_key)
     }
 }
 
+Test(vocab, an_id_of_minus_one_is_none)
+{
+    struct gguf g = {0};
+    struct tokenizer *t;
+    struct weights *w;
+
+    bpe_model(&g, "gpt-2", "a~b~ab", NULL, "a b");
+    g_u32(&g, "padding_token_id", UINT32_MAX);
+    cr_assert(g_open(&g, &t, &w) == OK, "%s", err_text());
+    cr_expect_eq(tokenizer_info(t)->pad, -1);
+    tokenizer_free(t);
+    weights_free(w);
+}
+
 Test(vocab, arrays_of_another_length_or_with_impossible_values_are_refused)
 {
     char tokens[TOKEN_BYTES_MAX + 8];
