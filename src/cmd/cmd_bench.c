@@ -189,7 +189,7 @@ static enum err measure_row(struct bench *b, struct session *s, struct bench_row
 
     for (int i = 0; i < r->n_run && e == OK; i++) {
         e = run_once(b, s, r, &r->rate[i]);
-        progress_update(&b->progress, ++b->n_done);
+        progress_update(&b->progress, b->n_done += r->n);
     }
     return e == OK ? summarise(r) : e;
 }
@@ -209,9 +209,12 @@ static enum err warm_up(const struct bench *b, struct session *s)
 static enum err measure(struct bench *b, struct loaded *l, struct opt_set *o, int32_t batch)
 {
     int32_t now = 0;
+    int64_t n_all = 0;
     enum err e = OK;
 
-    progress_begin(&b->progress, "measuring", "runs", (int64_t)b->n_row * b->n_run);
+    for (int i = 0; i < b->n_row; i++)
+        n_all += b->row[i].n * b->n_run;
+    progress_begin(&b->progress, "measuring", "tok", n_all);
     for (int i = 0; i < b->n_row && e == OK; i++) {
         struct bench_row *r = &b->row[i];
         int32_t want = r->batch ? r->batch : batch;
@@ -232,11 +235,11 @@ static enum err print_table(const struct bench *b, const struct loaded *l, const
 {
     const struct model_info *info = model_info(l->model);
     char size[16], test[64];
-    enum err e = out_printf("%s, %s, %.1f M parameters, %s; %d threads, %s, KV cache %s\n",
+    enum err e = out_printf("%s, %s, %.1f M parameters, %s; %d thread%s, %s, KV cache %s\n",
                             *info->name ? info->name : l->path, info->arch,
                             (double)info->n_param / 1e6,
                             bytes_text(size, sizeof(size), info->weight_bytes), l->n_thread,
-                            isa_name(l->isa), kv_name);
+                            l->n_thread == 1 ? "" : "s", isa_name(l->isa), kv_name);
 
     if (e == OK)
         e = out_printf("%-36s %10s   %s\n", "test", "tok/s", "(min - max)");

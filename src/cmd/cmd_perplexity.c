@@ -13,7 +13,7 @@
 
 enum { TEXT_BYTES_MAX = 1 << 30 };
 
-struct watch { struct progress progress; char what[96]; };
+struct watch { struct progress progress; char what[96]; int64_t n_chunk_tok; };
 
 static bool on_chunk(void *arg, const struct perplexity *p, int64_t n_chunk_all)
 {
@@ -23,7 +23,7 @@ static bool on_chunk(void *arg, const struct perplexity *p, int64_t n_chunk_all)
     snprintf(w->what, sizeof(w->what), "perplexity %.4f +/- %.4f", perplexity_value(p),
              perplexity_error(p));
     w->progress.what = w->what;
-    progress_update(&w->progress, p->n_chunk);
+    progress_update(&w->progress, p->n_chunk * w->n_chunk_tok);
     return !term_interrupted();
 }
 
@@ -62,7 +62,7 @@ static enum err print_json(const struct perplexity *p, const struct loaded *l,
 static enum err measure(struct loaded *l, struct opt_set *o, struct tok_list *ids)
 {
     const struct tokenizer_info *info = tokenizer_info(l->tok);
-    struct watch w = { 0 };
+    struct watch w = { .n_chunk_tok = opt_int(o, OPT_ppl_ctx) };
     struct perplexity_options po = { .n_chunk_tok = opt_int(o, OPT_ppl_ctx),
                                      .n_chunk_max = opt_int(o, OPT_chunks),
                                      .bos = info->add_bos ? info->bos : -1,
@@ -74,8 +74,8 @@ static enum err measure(struct loaded *l, struct opt_set *o, struct tok_list *id
         e = load_session(l, o, po.n_chunk_tok, (int32_t)opt_int(o, OPT_batch_size));
     if (e != OK)
         return e;
-    progress_begin(&w.progress, "perplexity", "chunks",
-                   perplexity_chunks((int64_t)ids->n, &po));
+    progress_begin(&w.progress, "perplexity", "tok",
+                   perplexity_chunks((int64_t)ids->n, &po) * po.n_chunk_tok);
     e = perplexity_run(&p, l->session, model_info(l->model)->n_vocab, ids->id, (int64_t)ids->n,
                        &po);
     progress_end(&w.progress);
