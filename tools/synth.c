@@ -30,7 +30,7 @@ enum { R2_TOKENS = 4, R2_HEAD_ROWS = 64, R2_EXPERT = 255 };
 static const uint64_t r2_token[R2_TOKENS] = { 5, 777, 64000, 129279 };
 
 static const struct { int gguf_id; uint64_t elems, bytes; } type_of[] = {
-#define QTYPE(id, gguf, elems, bytes, act) [QTYPE_##id] = { gguf, elems, bytes },
+#define QTYPE(id, gguf, elems, bytes, ...) [QTYPE_##id] = { gguf, elems, bytes },
 #include "kernels/qtype.def"
 #undef QTYPE
 };
