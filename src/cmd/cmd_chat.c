@@ -147,14 +147,12 @@ static enum err talk_on(struct chat *c)
 
     while (e == OK && !end) {
         e = chat_line_read(line, &text, &got);
+        if (e == OK && term_interrupted() && !isatty(STDIN_FILENO))
+            e = err_set(ERR_STOPPED, "CHATC-20", "interrupted");
+        term_clear_interrupt();         /* one that came before the answer is not meant for it */
         if (e == OK && got == LINE_TEXT)
             e = take_line(c, &text, &end);
-        if (got == LINE_END)
-            end = true;
-        if (got == LINE_END && term_interrupted() && e == OK)
-            e = err_set(ERR_STOPPED, "CHATC-20", "interrupted");
-        if (got == LINE_CANCEL)
-            term_clear_interrupt();
+        end = end || got == LINE_END;
     }
     if (e == OK && got == LINE_END && isatty(STDIN_FILENO))
         fputs("\n", stderr);

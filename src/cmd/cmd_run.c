@@ -8,6 +8,7 @@
 #include "cmd/chat_loop.h"
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
+#include "cmd/model_path.h"
 #include "cmd/prompt.h"
 
 #include "base/term.h"
@@ -143,13 +144,25 @@ static enum err run(struct loaded *l, struct opt_set *o, const struct buf *promp
     return e;
 }
 
+/* Before standard input is waited for: a mistyped name is said at once. */
+static enum err model_is_there(const struct opt_set *o)
+{
+    char *path;
+    enum err e = model_path_find(&path, opt_operand(o, 0));
+
+    free(path);
+    return e;
+}
+
 enum err cmd_run(struct opt_set *o)
 {
     struct buf prompt = { 0 };
     struct loaded l = { 0 };
-    bool given;
-    enum err e = read_prompt(&prompt, &given, o);
+    bool given = false;
+    enum err e = model_is_there(o);
 
+    if (e == OK)
+        e = read_prompt(&prompt, &given, o);
     if (e == OK && !given && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
         !opt_flag(o, OPT_raw)) {
         buf_release(&prompt);

@@ -194,8 +194,8 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     if (opt_flag(o, OPT_mlock))
         lock_weights(l->weights);
     term_verbose("%s: %s, %d thread%s, %s, KV cache in %s", l->path, model_info(l->model)->arch,
-                 l->n_thread, l->n_thread == 1 ? "" : "s", isa_name(l->isa), opt_flag(o, OPT_exact) ? "f32 (--exact)" :
-                 opt_text(o, OPT_kv_type));
+                 l->n_thread, l->n_thread == 1 ? "" : "s", isa_name(l->isa),
+                 mo.exact ? "f32 (--exact)" : opt_text(o, OPT_kv_type));
     return OK;
 fail:
     load_close(l);

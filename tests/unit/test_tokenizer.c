@@ -82,7 +82,7 @@ static void check_case(const struct tokenizer *t, const char *text, size_t len, 
     size_t i;
 
     for (i = 0; i < l.n && word; i++, word = strtok_r(NULL, " ", &save))
-        if (atoi(word) != l.id[i])
+        if (strtol(word, NULL, 10) != l.id[i])
             break;
     cr_expect(i == l.n && !word, "\"%.*s\": id %zu is %d, not %s", (int)len, text, i,
               i < l.n ? l.id[i] : -1, word ? word : "the end");
