@@ -212,7 +212,7 @@ enum err session_eval(struct session *s, const int32_t *id, int64_t n, enum tok_
 
     if ((e = check_room(s, s->n + n)) || (e = eval_memory(s)) || (e = model_check_files(s->m)))
         return e;
-    memset(kinds, kind, sizeof(kinds));
+    memset(kinds, (int)kind, sizeof(kinds));
     for (int64_t done = 0; done < n;) {
         int64_t todo = n - done < most ? n - done : most;
         struct step_out out = { .logits = s->logits_eval, .expert = n_choice ? s->expert : NULL };

@@ -66,7 +66,7 @@ Test(perplexity, certain_predictions_have_no_error)
 
     for (int i = 0; i < 10; i++)
         perplexity_add(&p, 0.1);
-    NEAR(perplexity_error(&p), 0, 1e-7);
+    NEAR(perplexity_error(&p), 0.0, 1e-7);
 }
 
 Test(perplexity, incomplete_chunks_are_left_out_and_chunks_limits_them)
