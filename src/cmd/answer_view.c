@@ -22,6 +22,26 @@ static const char *dim_off(void)
     return dim_err() ? "\033[0m" : "";
 }
 
+/* A model's words to a stream; harmless for a terminal when it is one. */
+static enum err put(FILE *to, const char *text, size_t len)
+{
+    struct buf safe = { 0 };
+    enum err e;
+
+    if (isatty(fileno(to))) {
+        term_shown(&safe, text, len);
+        text = safe.data;
+        len = safe.len;
+    }
+    e = buf_ok(&safe);
+    if (e == OK && to == stdout)
+        e = out_write(text, len);
+    else if (e == OK && len)
+        fwrite(text, 1, len, to);
+    buf_release(&safe);
+    return e;
+}
+
 static void begin_thinking(struct answer_view *v)
 {
     if (v->think == THINK_FOLD && dim_err())
@@ -52,10 +72,9 @@ enum err answer_view_text(void *view, enum chat_part part, const char *text, siz
     if (part == CHAT_PART_THINK) {
         if (!v->thinking)
             begin_thinking(v);
-        if (v->think == THINK_FULL)
-            fwrite(text, 1, len, stderr);
+        e = v->think == THINK_FULL ? put(stderr, text, len) : OK;
         fflush(stderr);
-        return OK;
+        return e;
     }
     if (v->thinking)
         end_thinking(v);
@@ -67,7 +86,7 @@ enum err answer_view_text(void *view, enum chat_part part, const char *text, siz
         return OK;
     v->any = true;
     v->newline = text[len - 1] == '\n';
-    e = out_write(text, len);
+    e = put(stdout, text, len);
     return e == OK ? out_flush() : e;
 }
 

@@ -12,6 +12,16 @@ typedef enum err chat_cmd_fn(struct chat *c, const char *arg);
 /* Show to the person, where the conversation's other messages are. */
 #define SAY(...) fprintf(stderr, __VA_ARGS__)
 
+/* A message that may have come from a file: at most `max` bytes of it. */
+static void say_safe(const char *text, size_t max)
+{
+    struct buf safe = { 0 };
+
+    term_shown(&safe, text, strnlen(text, max));
+    SAY("%s\n", buf_text(&safe));
+    buf_release(&safe);
+}
+
 /* Options that may change while a conversation runs. */
 static const int settable[] = {
     OPT_temp, OPT_top_k, OPT_top_p, OPT_min_p, OPT_repeat_penalty, OPT_presence_penalty,
@@ -23,7 +33,7 @@ enum { N_SETTABLE = sizeof(settable) / sizeof(*settable) };
 static enum err cmd_system(struct chat *c, const char *arg)
 {
     if (!*arg) {
-        SAY("%s\n", talk_first(&c->talk) ? c->talk.msg[0].text : "(no system message)");
+        say_safe(talk_first(&c->talk) ? c->talk.msg[0].text : "(no system message)", SIZE_MAX);
         return OK;
     }
     if (c->style.format == CHAT_NONE)
@@ -184,7 +194,8 @@ static enum err cmd_undo(struct chat *c, const char *arg)
     (void)arg;
     if (e != OK)
         return e;
-    SAY("taken back: %.60s\n", c->talk.msg[c->talk.n - 2].text);
+    SAY("taken back: ");
+    say_safe(c->talk.msg[c->talk.n - 2].text, 60);
     talk_drop(&c->talk, c->talk.n - 2, 2);
     return OK;
 }

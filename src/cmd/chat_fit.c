@@ -149,8 +149,10 @@ static enum err put_summary(struct chat *c, size_t n, const struct answer *a, si
     e = buf_ok(&said);
     if (e == OK)
         e = talk_replace(&c->talk, first, n - first, buf_text(&said), agree_summary);
+    buf_cut(&said, 0);
+    term_shown(&said, text, strlen(text));
     if (e == OK)
-        term_note("%zu messages are now this summary:\n%s", n - first, text);
+        term_note("%zu messages are now this summary:\n%s", n - first, buf_text(&said));
     buf_release(&said);
     return e;
 }

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 enum { HISTORY_LINES = 1000, PATH_BYTES = 4096 };
 
@@ -37,7 +38,7 @@ static char *edit_prompt(EditLine *e)
     return (char *)(uintptr_t)c->prompt;
 }
 
-static unsigned char on_cancel(EditLine *e, int ch)
+static unsigned char on_cancel(EditLine *e, wint_t ch)
 {
     struct chat_line *c = NULL;
 
@@ -104,7 +105,8 @@ static enum err open_editor(struct chat_line *c)
     el_set(c->edit, EL_EDITOR, "emacs");
     el_set(c->edit, EL_HIST, history, c->history);
     el_set(c->edit, EL_SETTY, "-d", "-isig", NULL);
-    el_set(c->edit, EL_ADDFN, "croft-cancel", "drop the line", on_cancel);
+    /* The wide form: the narrow one copies both strings and forgets them. */
+    el_wset(c->edit, EL_ADDFN, L"croft-cancel", L"drop the line", on_cancel);
     el_set(c->edit, EL_BIND, "^C", "croft-cancel", NULL);
     el_set(c->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     open_history(c);

@@ -234,13 +234,17 @@ static enum err measure(struct bench *b, struct loaded *l, struct opt_set *o, in
 static enum err print_table(const struct bench *b, const struct loaded *l, const char *kv_name)
 {
     const struct model_info *info = model_info(l->model);
+    const char *name = *info->name ? info->name : l->path;
+    struct buf shown = { 0 };
     char size[16], test[64];
-    enum err e = out_printf("%s, %s, %.1f M parameters, %s; %d thread%s, %s, KV cache %s\n",
-                            *info->name ? info->name : l->path, info->arch,
-                            (double)info->n_param / 1e6,
-                            bytes_text(size, sizeof(size), info->weight_bytes), l->n_thread,
-                            l->n_thread == 1 ? "" : "s", isa_name(l->isa), kv_name);
+    enum err e;
 
+    term_shown(&shown, name, strlen(name));
+    e = out_printf("%s, %s, %.1f M parameters, %s; %d thread%s, %s, KV cache %s\n",
+                   buf_text(&shown), info->arch, (double)info->n_param / 1e6,
+                   bytes_text(size, sizeof(size), info->weight_bytes), l->n_thread,
+                   l->n_thread == 1 ? "" : "s", isa_name(l->isa), kv_name);
+    buf_release(&shown);
     if (e == OK)
         e = out_printf("%-36s %10s   %s\n", "test", "tok/s", "(min - max)");
     for (int i = 0; i < b->n_row && e == OK; i++) {

@@ -128,13 +128,16 @@ static enum err take_line(struct chat *c, const struct buf *text, bool *end)
 static void greet(const struct chat *c)
 {
     const struct model_info *info = model_info(c->l->model);
+    const char *name = *info->name ? info->name : c->l->path;
+    struct buf shown = { 0 };
 
     if (c->style.format == CHAT_NONE)
         term_note("this is a base model: it continues your text and was not trained to answer");
+    term_shown(&shown, name, strlen(name));
     if (isatty(STDIN_FILENO))
         term_note("%s, context %lld tokens; /help lists the commands, Ctrl-D ends",
-                  *info->name ? info->name : c->l->path,
-                  (long long)session_ctx(c->l->session));
+                  buf_text(&shown), (long long)session_ctx(c->l->session));
+    buf_release(&shown);
 }
 
 static enum err talk_on(struct chat *c)

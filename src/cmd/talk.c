@@ -64,6 +64,8 @@ enum err talk_add(struct talk *t, enum chat_role role, const char *text, size_t 
 void talk_drop(struct talk *t, size_t at, size_t n)
 {
     ASSERT(at + n <= t->n);
+    if (!n)
+        return;                         /* an empty talk has no memory to move */
     for (size_t i = at; i < at + n; i++)
         free((char *)(uintptr_t)t->msg[i].text);
     memmove(t->msg + at, t->msg + at + n, (t->n - at - n) * sizeof(*t->msg));

@@ -206,6 +206,9 @@ class Terminal:
         time.sleep(0.2)
         os.write(self.fd, text.encode())
 
+    def tail(self):
+        return self.out[-1500:].decode(errors="replace")
+
     def end(self):
         while self.read():
             pass
@@ -233,7 +236,7 @@ def test_chat_terminal(chatml):
     t.say("/save %s\r" % tmp("two.json"))
     t.wait("saved 2 messages")
     t.say("\x04")
-    check(t.end() == 0, "Ctrl-C stops the answer, not the program; Ctrl-D ends it")
+    check(t.end() == 0, "Ctrl-C stops the answer, not the program; Ctrl-D ends it", t.tail())
     with open(tmp("one.json")) as f:
         roles = [m["role"] for m in json.load(f)["messages"]]
     with open(tmp("two.json")) as f:
@@ -320,7 +323,7 @@ def test_think(thinker):
     t.say("/regen\r")
     t.wait("\x1b[2m")
     t.say("\x04")
-    check(t.end() == 0, "thinking is folded or shown dim")
+    check(t.end() == 0, "thinking is folded or shown dim", t.tail())
 
 
 def test_templates():
