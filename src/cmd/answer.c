@@ -23,8 +23,10 @@ struct making {
 
 static bool on_progress(void *arg, int64_t done, int64_t total)
 {
-    (void)total;
-    progress_update(arg, done);
+    struct progress *p = arg;
+
+    p->total = total;                   /* without what was kept from before */
+    progress_update(p, done);
     return !term_interrupted();
 }
 
