@@ -22,7 +22,7 @@ PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
 endif
 
 GCC_ONLY := $(if $(findstring clang,$(shell $(CC) --version)),,-Wno-format-truncation)
-CPPFLAGS += -D_GNU_SOURCE -Isrc -DCROFT_VERSION='"$(VERSION)"' -DCROFT_SHARE='"$(PREFIX)/share/croft"' -MMD -MP
+CPPFLAGS += -D_GNU_SOURCE -Isrc -DCROFT_VERSION='"$(VERSION)"' -MMD -MP
 CFLAGS    = -std=c11 $(OPT) -ffp-contract=off -fno-math-errno -pthread -Wall -Wextra -Wshadow -Wconversion \
             -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror $(GCC_ONLY) $(PKG_CFLAGS)
 LDLIBS   := $(PKG_LIBS) -lm -pthread
