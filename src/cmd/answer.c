@@ -220,6 +220,7 @@ static enum err step(struct making *m, struct loaded *l, struct sampler *smp, bo
     if (term_interrupted())
         return OK;
     m->a->end = ANSWER_FULL;
+    m->a->n_step++;
     if (len < session_ctx(s))
         e = session_push(s, id);
     else

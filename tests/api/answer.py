@@ -101,6 +101,8 @@ def test_run_answer():
           "standard output is the answer alone", repr(p.stdout))
     check(p.stderr == "", "nothing else is said", p.stderr)
     expect("-v says tokens, rate and context", run(*story, "-v"), 0, "30 tokens, ", "context ", " of ")
+    one = run(*story[:-1], "1", "-v").stderr
+    check("1 token, context" in one and "tok/s" not in one, "one token alone has no rate", one)
     check(run(*story, "-t", "1").stdout == p.stdout, "one thread gives the same text")
     check(run(*story, "-b", "1").stdout == p.stdout, "prompt cut in ones gives the same text")
     hot = ["run", STORY, "Once upon a time", "--temp", "1", "-n", "30"]
