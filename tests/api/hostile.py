@@ -445,6 +445,30 @@ def values_that_are_not_finite():
     refused_model("infinity in a norm", m, "blk.0.ffn_norm.weight")
 
 
+def values_of_v3_that_are_not_finite():
+    """Latent attention, router, experts and head, for prompt and for sampled tokens."""
+    with open(V3, "rb") as f:
+        data = f.read()
+
+    def offset(name):
+        at = data.index(text(name)) + 8 + len(name)
+        n_dim = struct.unpack_from("<I", data, at)[0]
+        return struct.unpack_from("<Q", data, at + 4 + 8 * n_dim + 4)[0]
+    start = len(data) - offset("blk.3.ffn_down_shexp.weight") - 64 * 32 * 4
+    path = os.path.join(DIR, "broken.gguf")
+    with open(os.path.join(DIR, "many-ids.txt"), "w") as f:
+        f.write(" ".join(map(str, range(7, 60))))
+    for name in ("blk.0.attn_kv_a_mqa.weight", "blk.1.attn_k_b.weight", "blk.1.attn_v_b.weight",
+                 "blk.1.ffn_gate_inp.weight", "blk.1.ffn_up_exps.weight", "output.weight"):
+        at = start + offset(name)
+        with open(path, "wb") as f:
+            f.write(data[:at] + struct.pack("<f", float("nan")) + data[at + 4:])
+        for option in ("-q", "--exact", "--as-sampled"):
+            judge(run("logits", path, "--ids", os.path.join(DIR, "many-ids.txt"), option, "-o",
+                      os.path.join(OUT, "o")),
+                  "NaN in %s: logits %s" % (name, option), "broken.gguf", name, "row 0")
+
+
 def vocabularies():
     n = VOCAB
     tokens = Model()["tokenizer.ggml.tokens"][2][1]
@@ -664,7 +688,8 @@ def main():
     try:
         the_small_model_is_sound()
         for case in (the_header, strings_and_metadata, tensors, the_model_in_the_file,
-                     hyperparameters, values_that_are_not_finite, vocabularies, splits, prompts,
+                     hyperparameters, values_that_are_not_finite,
+                     values_of_v3_that_are_not_finite, vocabularies, splits, prompts,
                      the_file_changes, kimi_k2_is_computed_and_not_spoken):
             begin = time.time()
             case()
