@@ -5,6 +5,7 @@
 #include "cmd/cmd_table.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef enum err chat_cmd_fn(struct chat *c, const char *arg);
