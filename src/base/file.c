@@ -367,11 +367,11 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
         uintptr_t start = atomic_load(&map_table[i].start);
         if (!start || at < start || at >= ((atomic_load(&map_table[i].end) + 4095) & ~4095ul))
             continue;
-        say("croft: ");
+        say("croft: error: ");
         say(map_table[i].path);
-        say(": a part of the file can no longer be read: it was cut short or replaced while in "
-            "use, or the disk has an error.\nCheck that the file is complete, then start again; "
-            "--no-mmap reads the whole file into memory first.\n");
+        say(": a part of the file can no longer be read: it was cut short while in use, or the "
+            "disk has an error; check that the file is complete and start again, or use "
+            "--no-mmap, which reads the whole file into memory first [E-FILE-23]\n");
         _exit(1);
     }
     signal(sig, SIG_DFL);

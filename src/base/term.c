@@ -139,17 +139,19 @@ void term_error(enum err e)
 
 /* ---- interruption ---- */
 
+/* People press twice when a step is slow, and mean the answer; three times is the program. */
+enum { INTERRUPTS_MAX = 3 };
+
 static void on_interrupt(int signal_number)
 {
     static const char back[] = "\n";
 
     (void)signal_number;
-    if (interrupted) {
+    if (++interrupted >= INTERRUPTS_MAX) {
         ssize_t n = write(STDERR_FILENO, back, sizeof(back) - 1);
         (void)n;
         _exit(130);
     }
-    interrupted = 1;
 }
 
 void term_catch_interrupt(void)

@@ -43,7 +43,8 @@ void progress_begin(struct progress *p, const char *what, const char *unit, int6
 void progress_update(struct progress *p, int64_t done);
 void progress_end(struct progress *p);
 
-/* Ctrl-C: the first sets the flag, the second ends the program with status 130. */
+/* Ctrl-C: the first sets the flag; the third before it is cleared ends the program at once, with
+ * status 130: a way out of a step that hangs. */
 void term_catch_interrupt(void);
 bool term_interrupted(void);
 void term_clear_interrupt(void);

@@ -23,8 +23,10 @@ struct making {
 
 static bool on_progress(void *arg, int64_t done, int64_t total)
 {
-    (void)total;
-    progress_update(arg, done);
+    struct progress *p = arg;
+
+    p->total = total;                   /* without what was kept from before */
+    progress_update(p, done);
     return !term_interrupted();
 }
 
@@ -218,6 +220,7 @@ static enum err step(struct making *m, struct loaded *l, struct sampler *smp, bo
     if (term_interrupted())
         return OK;
     m->a->end = ANSWER_FULL;
+    m->a->n_step++;
     if (len < session_ctx(s))
         e = session_push(s, id);
     else

@@ -49,6 +49,7 @@ struct answer {
     enum answer_end end;
     struct buf raw;                     /* all the model wrote, with its thinking, up to the stop */
     int64_t n_prompt, n_reused, n_tok, n_think_tok, n_answer_bytes;
+    int64_t n_step;                     /* tokens computed in gen_s: the first one came for free */
     double prompt_s, gen_s;
 };
 

@@ -104,9 +104,9 @@ enum err answer_view_end(struct answer_view *v)
 
 void answer_print_stats(const struct answer *a, const struct session *s)
 {
-    double rate = a->gen_s > 0 ? (double)a->n_tok / a->gen_s : 0;
-
-    fprintf(stderr, "%s%lld tokens, %.1f tok/s, context %lld of %lld%s\n", dim_on(),
-            (long long)a->n_tok, rate, (long long)session_len(s), (long long)session_ctx(s),
-            dim_off());
+    fprintf(stderr, "%s%lld token%s, ", dim_on(), (long long)a->n_tok, a->n_tok == 1 ? "" : "s");
+    if (a->n_step && a->gen_s > 0)
+        fprintf(stderr, "%.1f tok/s, ", (double)a->n_step / a->gen_s);
+    fprintf(stderr, "context %lld of %lld%s\n", (long long)session_len(s),
+            (long long)session_ctx(s), dim_off());
 }

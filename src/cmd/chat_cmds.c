@@ -5,6 +5,7 @@
 #include "cmd/cmd_table.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef enum err chat_cmd_fn(struct chat *c, const char *arg);
@@ -177,14 +178,30 @@ static enum err need_answer(const struct chat *c)
 
 static enum err cmd_regen(struct chat *c, const char *arg)
 {
-    enum err e = need_answer(c);
+    enum err e = need_answer(c), e_back = OK;
+    char *question = NULL, *answer = NULL;
 
     (void)arg;
     if (e != OK)
         return e;
-    talk_drop(&c->talk, c->talk.n - 1, 1);
-    c->n_again++;
-    return chat_answer(c);
+    question = strdup(c->talk.msg[c->talk.n - 2].text);
+    answer = strdup(c->talk.msg[c->talk.n - 1].text);
+    if (!question || !answer)
+        e = err_set(ERR_NOMEM, "CHATC-90", "no memory to keep the answer while another is made");
+    if (e == OK) {
+        talk_drop(&c->talk, c->talk.n - 1, 1);
+        c->n_again++;
+        e = chat_answer(c);
+        /* Stopped before its first word, or failed: the turn is as it was. */
+        if (c->talk.n < 2 || strcmp(c->talk.msg[c->talk.n - 2].text, question)) {
+            e_back = talk_add(&c->talk, CHAT_USER, question, strlen(question));
+            if (e_back == OK)
+                e_back = talk_add(&c->talk, CHAT_ASSISTANT, answer, strlen(answer));
+        }
+    }
+    free(question);
+    free(answer);
+    return e == OK ? e_back : e;
 }
 
 static enum err cmd_undo(struct chat *c, const char *arg)

@@ -47,6 +47,30 @@ static enum err too_long(const struct chat *c, int64_t n)
                    "with --ctx-size %lld", (long long)n, (long long)ctx, 2 * (long long)ctx);
 }
 
+/* Whether the conversation fits once all its older turns are dropped: asked before the first is. */
+static enum err check_newest(struct chat *c, int64_t n_said)
+{
+    struct talk *t = &c->talk;
+    size_t first = talk_first(t), n = t->n;
+    struct chat_msg *msg = t->msg, newest[2];
+    struct tok_list ids = { 0 };
+    unsigned char *kind = NULL;
+    enum err e;
+
+    newest[0] = msg[0];
+    newest[first] = msg[n - 1];
+    t->msg = newest;
+    t->n = first + 1;
+    e = chat_ids(c, &ids, &kind);
+    if (e == OK && (int64_t)ids.n + n_said >= session_ctx(c->l->session))
+        e = too_long(c, (int64_t)ids.n + n_said);
+    t->msg = msg;
+    t->n = n;
+    tok_list_release(&ids);
+    free(kind);
+    return e;
+}
+
 enum err chat_fit(struct chat *c, int64_t n_said, struct tok_list *ids, unsigned char **kind)
 {
     int64_t ctx = session_ctx(c->l->session), shift = opt_int(c->o, OPT_context_shift);
@@ -60,6 +84,8 @@ enum err chat_fit(struct chat *c, int64_t n_said, struct tok_list *ids, unsigned
         bool fits = (int64_t)ids->n + n_said < ctx;
         if (shift < 1 || c->talk.n - first < 3)     /* a whole turn and the new message */
             return fits ? OK : too_long(c, (int64_t)ids->n + n_said);
+        if (!fits && (e = check_newest(c, n_said)) != OK)
+            return e;
         talk_drop(&c->talk, first, 2);
         c->n_dropped++;
         c->n_dropped_tok -= (int64_t)ids->n;
@@ -142,8 +168,8 @@ static enum err put_summary(struct chat *c, size_t n, const struct answer *a, si
     if (!*text)
         return err_set(ERR_LIMIT, "CHATC-34", "the model wrote no summary; nothing was changed");
     if (n_left)
-        term_note("the oldest %zu turns did not fit the context and are not in the summary",
-                  n_left);
+        term_note("the oldest %zu turn%s did not fit the context and %s not in the summary", n_left,
+                  n_left == 1 ? "" : "s", n_left == 1 ? "is" : "are");
     buf_puts(&said, begin_summary);
     buf_puts(&said, text);
     e = buf_ok(&said);

@@ -35,7 +35,11 @@ static enum err encode(const struct job *j, const char *text, size_t len, struct
                        "--bos out");
     if (j->bos)
         e = tok_list_add(ids, bos);
-    return e ? e : tokenizer_encode_text(j->t, text, len, j->kind, ids);
+    if (!e)
+        e = tokenizer_encode_text(j->t, text, len, j->kind, ids);
+    if (!e && j->bos && ids->n > 1 && ids->id[1] == bos)       /* the text brought its own */
+        memmove(ids->id, ids->id + 1, --ids->n * sizeof(*ids->id));
+    return e;
 }
 
 static void put_ids(struct buf *b, const struct tok_list *ids, const char *separator)
@@ -102,7 +106,8 @@ static enum err tokenize_line(const struct job *j, const char *line, size_t len,
     json_t *value = NULL;
     enum err e;
 
-    if (len && *line == '"')
+    size_t blank = strspn(line, " \t\r");
+    if (line[blank] == '"')
         value = json_loadb(line, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!json_is_string(value)) {
         json_decref(value);

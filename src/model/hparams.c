@@ -43,8 +43,9 @@ static enum err read_rope(struct hparams *hp, const struct weights *w, const cha
     enum err e;
 
     if ((e = hparams_float(w, arch, "rope.freq_base", 10000, 1, 1e12, &hp->rope_base)) ||
-        (e = hparams_float(w, arch, "rope.scaling.factor", 1, 1e-3, 1e6, &hp->rope_factor)) ||
         (e = hparams_float(w, arch, "rope.scale_linear", 1, 1e-3, 1e6, &linear)) ||
+        (e = hparams_float(w, arch, "rope.scaling.factor", linear, 1e-3, 1e6,
+                           &hp->rope_factor)) ||
         (e = hparams_float(w, arch, "rope.scaling.attn_factor", 1, 0, 1e3, &attn_factor)) ||
         (e = hparams_float(w, arch, "rope.scaling.yarn_beta_fast", 32, 0, 1e6,
                            &hp->yarn_beta_fast)) ||
@@ -65,8 +66,8 @@ static enum err read_rope(struct hparams *hp, const struct weights *w, const cha
              !(len == 4 && !memcmp(type, "none", 4)))
         return err_set(ERR_ARG, "MODEL-02", "%s: %s is '%.*s'; croft knows none, linear and yarn",
                        w->file[0].path, name, (int)(len < 40 ? len : 40), type);
-    else if (!len || len == 4)
-        hp->rope_factor = linear;
+    else if (len == 4)                  /* none; a file without a type means linear */
+        hp->rope_factor = 1;
     if (attn_factor != 1)
         return err_set(ERR_ARG, "MODEL-03", "%s: %s.rope.scaling.attn_factor is %g; croft knows "
                        "only 1", w->file[0].path, arch, attn_factor);

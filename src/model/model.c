@@ -208,7 +208,7 @@ enum err model_check_files(const struct model *m)
 {
     for (int i = 0; i < m->w->n_file; i++)
         if (!m->w->file[i].in_memory && file_map_changed(&m->w->file[i]))
-            return err_set(ERR_FORMAT, "MODEL-44", "%s: the file changed while it was in use; "
+            return err_set(ERR_IO, "MODEL-44", "%s: the file changed while it was in use; "
                            "start croft again", m->w->file[i].path);
     return OK;
 }
@@ -285,5 +285,6 @@ enum err model_step(struct model *m, const struct batch *b, const struct step_ou
         if (n)
             ops_matmul(m->ops, out->logits, &m->b.global.output, m->rows, n);
     }
-    return ops_error(m->ops);
+    e = ops_error(m->ops);
+    return e ? err_wrap(e, "%s", m->w->file[0].path) : OK;
 }

@@ -9,6 +9,8 @@
  */
 #include "ops/ops_cpu.h"
 
+#include <math.h>
+
 enum { JOB_ROWS = 16, PRODUCTS_MAX = 4096 };
 
 enum path { PATH_INTEGER, PATH_DIRECT, PATH_UNPACK };
@@ -64,6 +66,8 @@ static void product_row(const struct products_job *j, const struct product *p, i
             *y = o->k.dot[p->w.type](row, x, n);
         else
             *y = o->k.dot[QTYPE_f32](unpacked, x, n);
+        if (!isfinite(*y) && path != PATH_UNPACK)
+            ops_unpack_row(o, &p->w, r, unpacked);  /* blames the row when it is at fault */
     }
 }
 

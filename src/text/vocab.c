@@ -506,11 +506,13 @@ static enum err read_model(struct tokenizer *t, const struct weights *w)
                        "and llama are; ids work: croft logits --ids", file_name(w),
                        len > 64 ? 64 : (int)len, model);
     err = weights_str(w, KEY("pre"), "default", &pre, &pre_len);
-    if (!err)
-        err = pretok_new(&t->pretok, pre, pre_len, false);
-    if (!err)
-        t->info.pre = pretok_name(t->pretok);
-    return err;
+    if (err)
+        return err;
+    err = pretok_new(&t->pretok, pre, pre_len, false);
+    if (err)
+        return err_wrap(err, "%s", file_name(w));
+    t->info.pre = pretok_name(t->pretok);
+    return OK;
 }
 
 enum err vocab_load(struct tokenizer *t, const struct weights *w)

@@ -101,6 +101,8 @@ def test_run_answer():
           "standard output is the answer alone", repr(p.stdout))
     check(p.stderr == "", "nothing else is said", p.stderr)
     expect("-v says tokens, rate and context", run(*story, "-v"), 0, "30 tokens, ", "context ", " of ")
+    one = run(*story[:-1], "1", "-v").stderr
+    check("1 token, context" in one and "tok/s" not in one, "one token alone has no rate", one)
     check(run(*story, "-t", "1").stdout == p.stdout, "one thread gives the same text")
     check(run(*story, "-b", "1").stdout == p.stdout, "prompt cut in ones gives the same text")
     hot = ["run", STORY, "Once upon a time", "--temp", "1", "-n", "30"]
@@ -297,6 +299,10 @@ def test_chat_full(chatml):
            "--context-shift 30")
     check(p.stderr.count("20 tokens, ") == 4 and "error" not in p.stderr, "and every turn is answered",
           p.stderr)
+    p = run("chat", chatml, "-n", "20", "-c", "96", "--seed", "1", "--context-shift", "30",
+            stdin=(long + long.strip() * 20 + "\n" + "/undo\n").encode())
+    expect("a message that can never fit drops nothing", p, 0, "E-CHATC-30", "taken back")
+    check("dropped" not in p.stderr, "and says nothing of dropped turns", p.stderr)
     p = run("chat", chatml, "-n", "-1", "-c", "96", "--seed", "1", stdin=long.encode())
     expect("an answer that fills the context says both numbers", p, 0, "97 tokens", "holds 96")
     p = run("chat", chatml, "-n", "9", "-c", "800", "--seed", "1",
@@ -367,6 +373,16 @@ def test_perplexity():
     expect("no text", run("perplexity", STORY), 2, "E-PPL-10")
 
 
+def test_tokenize_bos():
+    want = run("tokenize", STORY, "hello", "--bos").stdout
+    check(want.startswith("1 ") and run("tokenize", STORY, "<s>hello", "--bos", "--special").stdout
+          == want, "a beginning that the text brings is not doubled", want)
+    p = run("tokenize", STORY, "--lines", stdin=b' \t"hello" \r\n"hello"\n')
+    lines = p.stdout.splitlines()
+    check(p.returncode == 0 and len(lines) == 2 and lines[0] == lines[1],
+          "blanks around a JSON string do not count", repr((p.stdout, p.stderr)))
+
+
 def test_logits():
     with open(tmp("ids"), "w") as f:
         f.write("1 2\n3 x4\n")
@@ -420,7 +436,8 @@ def main():
     chatml = with_template("tests/golden/smollm-nano/model-f32.gguf", "chatml.gguf", CHATML)
     thinker = with_template("tests/golden/v3-nano/model-f32.gguf", "r1.gguf", R1)
     tests = [(f, []) for f in (test_run_answer, test_run_golden, test_run_input, test_run_end,
-                               test_run_interrupt, test_templates, test_perplexity, test_logits,
+                               test_run_interrupt, test_templates, test_perplexity,
+                               test_tokenize_bos, test_logits,
                                test_bench, test_load)]
     tests += [(f, [chatml]) for f in (test_chat_terminal, test_run_opens_chat, test_chat_piped,
                                       test_chat_full)]

@@ -5,7 +5,9 @@
 #include <criterion/criterion.h>
 
 #include "engine/session.h"
+#include "gguf_build.h"
 #include "model/arch.h"
+#include "temp_file.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -167,6 +169,41 @@ Test(model, yarn_speeds_are_those_of_deepseek_v3)
     hp.rope_factor = 1;
     rope_freqs(&hp, NULL, freq);
     cr_assert(fabs((double)freq[31] - pow(10000, -62.0 / 64)) < 1e-10);
+}
+
+/* The factor that a llama file with these metadata words gets. */
+static double rope_factor(const char *n_meta, const char *words)
+{
+    struct hparams hp = { 0 };
+    struct buf b = { 0 };
+    struct temp t;
+    struct weights *w;
+
+    temp_init(&t);
+    build_gguf(&b, n_meta);
+    build_gguf(&b, "s:general.architecture=llama u:llama.block_count=1 u:llama.embedding_length=32 "
+                   "u:llama.context_length=64 u:llama.feed_forward_length=32 "
+                   "u:llama.attention.head_count=1");
+    build_gguf(&b, words);
+    build_gguf(&b, "t:a.weight,0,0,32 p:32 z:128");
+    cr_assert_eq(weights_open(&w, temp_write(&t, "m.gguf", b.data, b.len), NULL), OK, "%s",
+                 err_text());
+    cr_assert_eq(hparams_read_common(&hp, w, "llama"), OK, "%s", err_text());
+    weights_free(w);
+    buf_release(&b);
+    temp_release(&t);
+    return hp.rope_factor;
+}
+
+Test(model, a_rope_factor_counts_without_a_type_and_not_with_none)
+{
+    cr_assert_eq(rope_factor("h:1,6", ""), 1);
+    cr_assert_eq(rope_factor("h:1,7", "\"llama.rope.scaling.factor 4:6 f:4"), 4);
+    cr_assert_eq(rope_factor("h:1,7", "\"llama.rope.scale_linear 4:6 f:2"), 2);
+    cr_assert_eq(rope_factor("h:1,8", "\"llama.rope.scaling.factor 4:6 f:4 "
+                             "s:llama.rope.scaling.type=linear"), 4);
+    cr_assert_eq(rope_factor("h:1,8", "\"llama.rope.scaling.factor 4:6 f:4 "
+                             "s:llama.rope.scaling.type=none"), 1);
 }
 
 /* Eight experts in four groups, two groups and two experts used. */
