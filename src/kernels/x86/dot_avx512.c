@@ -46,31 +46,7 @@ DOT_32(q4_1, avx512)
 DOT_32(q5_0, avx512)
 DOT_32(q8_0, avx512)
 
-static inline void q4_k_scales(struct scales_min *s, const struct block_q4_k *a)
-{
-    scales_min_k8(s, a->scales, _cvtsh_ss(a->d), _cvtsh_ss(a->dmin));
-}
-
-static inline __m256 q4_k_part(__m256 sum, const struct block_q4_k *a, const struct block_q8a *b,
-                               int j, const struct scales_min *s)
-{
-    __m256i p = dot_u8i8(q4_k_nibbles(a->qs, j), load32(b->q));
-    sum = add_scaled(sum, s->scale[j], b, p);
-    return add_scaled(sum, s->offset[j], b, offset_sum(b, 1));
-}
-
-static inline void q5_k_scales(struct scales_min *s, const struct block_q5_k *a)
-{
-    scales_min_k8(s, a->scales, _cvtsh_ss(a->d), _cvtsh_ss(a->dmin));
-}
-
-static inline __m256 q5_k_part(__m256 sum, const struct block_q5_k *a, const struct block_q8a *b,
-                               int j, const struct scales_min *s)
-{
-    __m256i q = _mm256_or_si256(q4_k_nibbles(a->qs, j), bit_of_part(a->qh, j, 16));
-    sum = add_scaled(sum, s->scale[j], b, dot_u8i8(q, load32(b->q)));
-    return add_scaled(sum, s->offset[j], b, offset_sum(b, 1));
-}
+#include "kernels/x86/dot_offset.h"
 
 static inline void q6_k_scales(__m512 *s, const struct block_q6_k *a)
 {
