@@ -21,9 +21,6 @@ enum qtype qtype_from_gguf(uint32_t gguf_id)
     return QTYPE_COUNT;
 }
 
-/* Activations are never weights. */
-#define dot_q8a NULL
-
 void kernels_init(struct kernels *k, unsigned isa)
 {
     *k = (struct kernels){
@@ -31,9 +28,13 @@ void kernels_init(struct kernels *k, unsigned isa)
             [QTYPE_f32] = quant_f32, [QTYPE_f16] = quant_f16, [QTYPE_bf16] = quant_bf16,
             [QTYPE_q8_0] = quant_q8_0, [QTYPE_q8a] = quant_q8a,
         },
-#define QTYPE(id, ...) .dequant[QTYPE_##id] = dequant_##id, .dot[QTYPE_##id] = dot_##id,
+#define QTYPE(id, ...) .dequant[QTYPE_##id] = dequant_##id,
 #include "kernels/qtype.def"
 #undef QTYPE
+        .dot[QTYPE_f32] = dot_f32,
+#define TILE(id, ...) .mul[QTYPE_##id] = tile_mul_##id,
+#include "kernels/tile.def"
+#undef TILE
         .rmsnorm = rmsnorm,
         .axpy = axpy,
         .scale = scale,
@@ -46,9 +47,10 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_dequant_avx2(k);
         kernels_add_quant_avx2(k);
         kernels_add_vec_avx2(k);
+        kernels_add_tile_avx2(k);
     }
     if (isa & ISA_AVX512)
-        kernels_add_dot_avx512(k);
+        kernels_add_tile_avx512(k);
 #endif
 }
 

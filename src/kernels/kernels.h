@@ -57,9 +57,13 @@ typedef void quant_fn(void *out, const float *x, int64_t n);
 /* out[n] f32 <- x[n] in the type.  Tolerance: identical bits. */
 typedef void dequant_fn(float *out, const void *x, int64_t n);
 
-/* Sum of w[i] * x[i]: w is one weight row of the type, x one activation row of its `act`
- * type.  Tolerance: 1e-5 of the sum of |w[i] * x[i]|. */
+/* Sum of w[i] * x[i]: w is one weight row of the type, x f32.  Tolerance: 1e-5 of the sum of
+ * |w[i] * x[i]|. */
 typedef float dot_fn(const void *w, const void *x, int64_t n);
+
+/* Products of tiles with activation rows, see tile.h.  Tolerance: identical bits. */
+struct tile_mul;
+typedef void tile_mul_fn(const struct tile_mul *m);
 
 /* out[i] = x[i] * gain[i] / sqrt(mean(x^2) + eps).  In place allowed.
  * Tolerance: 1e-5 relative.  Source: arXiv 1910.07467, equation 4. */
@@ -81,7 +85,8 @@ typedef bool all_finite_fn(const float *x, int64_t n);
 struct kernels {
     quant_fn      *quant[QTYPE_COUNT];
     dequant_fn    *dequant[QTYPE_COUNT];
-    dot_fn        *dot[QTYPE_COUNT];    /* NULL for q8a, which is never a weight */
+    dot_fn        *dot[QTYPE_COUNT];    /* f32; NULL for the others */
+    tile_mul_fn   *mul[QTYPE_COUNT];    /* NULL for types without tiles */
     rmsnorm_fn    *rmsnorm;
     axpy_fn       *axpy;
     scale_fn      *scale;

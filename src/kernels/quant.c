@@ -78,7 +78,8 @@ static void quant_q8a_half(struct block_q8a *b, int h, const float *x)
         b->q[16 * h + i] = q;
         sum += q;
     }
-    b->sum[h] = (int16_t)sum;
+    b->bias[h] = -128 * sum;
+    b->sum[h] = b->scale[h] * (float)sum;
 }
 
 void quant_q8a(void *out, const float *x, int64_t n)
@@ -88,5 +89,7 @@ void quant_q8a(void *out, const float *x, int64_t n)
     for (; n > 0; n -= 32, x += 32, b++) {
         quant_q8a_half(b, 0, x);
         quant_q8a_half(b, 1, x + 16);
+        b->sum32 = b->sum[0] + b->sum[1];
+        b->zero = 0;
     }
 }

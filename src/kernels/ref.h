@@ -4,10 +4,14 @@
 
 #include "kernels/kernels.h"
 
-/* A line added to qtype.def without its two functions fails to link. */
-#define QTYPE(id, ...) dequant_fn dequant_##id; dot_fn dot_##id;
+/* A line added to qtype.def without its function fails to link; so does one of tile.def. */
+#define QTYPE(id, ...) dequant_fn dequant_##id;
 #include "kernels/qtype.def"
 #undef QTYPE
+#define TILE(id, ...) tile_mul_fn tile_mul_##id;
+#include "kernels/tile.def"
+#undef TILE
+dot_fn dot_f32;
 quant_fn quant_f32, quant_f16, quant_bf16, quant_q8_0, quant_q8a;
 rmsnorm_fn rmsnorm;
 axpy_fn axpy;
@@ -21,5 +25,7 @@ void kernels_add_dequant_avx2(struct kernels *k);
 void kernels_add_quant_avx2(struct kernels *k);
 void kernels_add_vec_avx2(struct kernels *k);
 void kernels_add_dot_avx512(struct kernels *k);
+void kernels_add_tile_avx2(struct kernels *k);
+void kernels_add_tile_avx512(struct kernels *k);
 
 #endif

@@ -25,13 +25,17 @@ enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
     o->limits = *limits;
     o->limits.scratch_elem = (limits->scratch_elem + 15) / 16 * 16;
     kernels_init(&o->k, isa);
-    act_bytes = (uint64_t)qtype_row_bytes(QTYPE_q8a, (limits->act_elem + 31) / 32 * 32);
+    act_bytes = ops_act_bytes(limits->act_elem);
+    o->tiles_bytes = (TILE_GROUPS_MAX * tile_group_bytes(QTYPE_f32, limits->col) + 63) / 64 * 64;
     o->row = aligned(n_thread * (uint64_t)limits->col * sizeof(float));
     o->low = aligned(n_thread * LOW_RANK_MAX * sizeof(float));
     o->scratch = aligned(n_thread * (uint64_t)o->limits.scratch_elem * sizeof(float));
+    o->tiles = aligned(n_thread * o->tiles_bytes);
+    o->acc = aligned(n_thread * 2 * ACC_ELEM * sizeof(float));
     o->latent = aligned((uint64_t)limits->latent_elem * sizeof(float));
     o->act = aligned(act_bytes);
-    if (!o->row || !o->low || !o->scratch || !o->latent || !o->act) {
+    if (!o->row || !o->low || !o->scratch || !o->tiles || !o->acc ||
+        !o->latent || !o->act) {
         ops_free(o);
         return err_set(ERR_NOMEM, "OPS-02", "no memory for %.1f MB of scratch; use a smaller "
                        "--batch-size or fewer --threads", (double)act_bytes / 1e6);
@@ -47,6 +51,8 @@ void ops_free(struct ops *o)
     free(o->row);
     free(o->low);
     free(o->scratch);
+    free(o->tiles);
+    free(o->acc);
     free(o->latent);
     free(o->act);
     free(o);
@@ -71,6 +77,7 @@ struct weight weight_rows(const struct weight *w, int64_t row, int64_t n)
     struct weight view = *w;
 
     ASSERT(row >= 0 && n >= 0 && row + n <= w->n_row);
+    ASSERT(w->layout == LAYOUT_rows || row % TILE_ROWS == 0);
     view.data = w->data + (uint64_t)row * w->row_bytes;
     view.n_row = n;
     view.row0 = w->row0 + row;
@@ -91,9 +98,28 @@ static void scale_blocks(struct ops *o, const struct weight *w, int64_t row, flo
     }
 }
 
+/* A row of a weight in tiles, a few blocks at a time. */
+static void unpack_tiles(struct ops *o, const struct weight *w, int64_t row, float *out)
+{
+    const struct qtype_info *info = &qtype_info[w->type];
+    const uint8_t *group = w->data + (uint64_t)(row / TILE_ROWS) *
+                           tile_group_bytes(w->type, w->n_col);
+    uint8_t block[TILE_CHUNK * sizeof(float)];
+
+    for (int64_t at = 0, n; at < w->n_col; at += n) {
+        n = w->n_col - at < TILE_CHUNK ? w->n_col - at : TILE_CHUNK;
+        tile_unpack_row(w->type, block, group + at / info->block_elems * TILE_ROWS *
+                        info->block_bytes, (int)(row % TILE_ROWS), n);
+        o->k.dequant[w->type](out + at, block, n);
+    }
+}
+
 void ops_unpack_row(struct ops *o, const struct weight *w, int64_t row, float *out)
 {
-    o->k.dequant[w->type](out, w->data + (uint64_t)row * w->row_bytes, w->n_col);
+    if (w->layout == LAYOUT_tiles)
+        unpack_tiles(o, w, row, out);
+    else
+        o->k.dequant[w->type](out, w->data + (uint64_t)row * w->row_bytes, w->n_col);
     if (w->scale)
         scale_blocks(o, w, row, out);
     if (o->k.all_finite(out, w->n_col) || atomic_exchange(&o->failed, true))

@@ -2,6 +2,8 @@
 #ifndef OPS_OPS_CPU_H
 #define OPS_OPS_CPU_H
 
+#include "kernels/blocks_act.h"
+#include "kernels/tile.h"
 #include "ops/ops.h"
 
 #include <stdatomic.h>
@@ -15,6 +17,9 @@ struct ops {
     float *row;                         /* [n_thread, limits.col]: an unpacked weight row */
     float *low;                         /* [n_thread, LOW_RANK_MAX]: a x of a low-rank change */
     float *scratch;                     /* [n_thread, limits.scratch_elem] */
+    uint8_t *tiles;                     /* [n_thread, tiles_bytes]: rows packed on the way */
+    uint64_t tiles_bytes;
+    float *acc;                         /* [n_thread, 2, ACC_ELEM]: sums, and results to place */
     float *latent;                      /* [limits.latent_elem] */
     uint8_t *act;                       /* activations rounded to q8a */
     atomic_bool failed;
@@ -26,6 +31,26 @@ static inline float *ops_scratch(struct ops *o, int thread)
 {
     return o->scratch + (int64_t)thread * o->limits.scratch_elem;
 }
+
+enum { ACC_ELEM = TILE_TOK_MAX * TILE_GROUPS_MAX * TILE_ROWS };
+
+static inline uint8_t *ops_tiles(struct ops *o, int thread)
+{
+    return o->tiles + (uint64_t)thread * o->tiles_bytes;
+}
+
+static inline float *ops_acc(struct ops *o, int thread)
+{
+    return o->acc + (int64_t)thread * 2 * ACC_ELEM;
+}
+
+static inline float *ops_placed(struct ops *o, int thread)
+{
+    return ops_acc(o, thread) + ACC_ELEM;
+}
+
+/* The bytes of n_elem activations rounded to q8a, in rows of any length. */
+uint64_t ops_act_bytes(int64_t n_elem);
 
 static inline float *ops_row(struct ops *o, int thread)
 {

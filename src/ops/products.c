@@ -1,29 +1,28 @@
 /* products.c - matrix products: lists of weights times rounded or exact activations.
  *
- * A job is a run of weight rows of one product; it computes them for all slots, so a weight row
- * is read once.  Which arithmetic a weight gets depends on its type and on --exact alone:
+ * A job is a block of weight rows of one product, for all its slots, so that a weight is read
+ * once.  Which arithmetic a weight gets depends on its type and on --exact alone:
  *
- *   integer types        activations rounded to q8a once per list, then dot[type]
- *   f32, f16, bf16       dot[type] on the f32 activations
+ *   types with tiles     the type's tile product (kernels/tile.h) on activations rounded to q8a
+ *                        once per list, or on f32 ones for the float types; rows in the file's
+ *                        layout are packed on the way, so that both layouts give the same bits
  *   all others, --exact  the row is unpacked to f32, then dot[f32]: the definition
  */
 #include "ops/ops_cpu.h"
 
-#include <math.h>
+#include <string.h>
 
-enum { JOB_ROWS = 16, PRODUCTS_MAX = 4096 };
+/* Few slots are bound by memory: a job is then one group, read as one linear run. */
+enum { FEW_SLOTS = 4, PRODUCTS_MAX = 4096 };
 
-enum path { PATH_INTEGER, PATH_DIRECT, PATH_UNPACK };
-
-static enum path path_of(const struct ops *o, enum qtype type)
+static bool has_tiles(const struct ops *o, enum qtype type)
 {
-    if (type == QTYPE_f32)
-        return PATH_DIRECT;
-    if (o->exact)
-        return PATH_UNPACK;
-    if (qtype_info[type].act == QTYPE_q8a)
-        return PATH_INTEGER;
-    return type == QTYPE_f16 || type == QTYPE_bf16 ? PATH_DIRECT : PATH_UNPACK;
+    return !o->exact && tile_has(type);
+}
+
+static bool is_rounded(const struct ops *o, enum qtype type)
+{
+    return has_tiles(o, type) && qtype_info[type].act == QTYPE_q8a;
 }
 
 struct products_job {
@@ -36,6 +35,18 @@ struct products_job {
     const int32_t *index;
 };
 
+/* Rows of rounded activations are kept from lying a power of two apart: such rows would share
+ * few lines of the cache. */
+static uint64_t act_row_bytes(int64_t n_col)
+{
+    return (uint64_t)qtype_row_bytes(QTYPE_q8a, n_col) + 64;
+}
+
+uint64_t ops_act_bytes(int64_t n_elem)
+{
+    return (uint64_t)(n_elem + 31) / 32 * (sizeof(struct block_q8a) + 64);
+}
+
 static void round_row(void *arg, int64_t i, int thread)
 {
     const struct products_job *j = arg;
@@ -45,39 +56,98 @@ static void round_row(void *arg, int64_t i, int thread)
                              j->p[0].w.n_col);
 }
 
-static void product_row(const struct products_job *j, const struct product *p, int64_t r,
-                        int thread)
+/* The row of x that slot s works on. */
+static int64_t x_row(const struct products_job *j, int64_t s)
+{
+    return j->index ? j->index[s] : s;
+}
+
+/* Groups of 16 rows that a job takes at once. */
+static int job_groups(const struct product *p)
+{
+    return p->slot_end - p->slot_begin > FEW_SLOTS ? TILE_GROUPS_MAX : 1;
+}
+
+/* The groups from row r on in tiles: as they lie, or packed into the thread's scratch. */
+static const uint8_t *groups_at(struct ops *o, const struct weight *w, int64_t r, int n_group,
+                                int thread)
+{
+    uint64_t group_bytes = tile_group_bytes(w->type, w->n_col);
+
+    if (w->layout == LAYOUT_tiles)
+        return w->data + (uint64_t)(r / TILE_ROWS) * group_bytes;
+    for (int g = 0; g < n_group; g++, r += TILE_ROWS) {
+        int64_t n = w->n_row - r < TILE_ROWS ? w->n_row - r : TILE_ROWS;
+        tile_pack(w->type, ops_tiles(o, thread) + (uint64_t)g * group_bytes,
+                  w->data + (uint64_t)r * w->row_bytes, w->row_bytes, (int)n, w->n_col);
+    }
+    return ops_tiles(o, thread);
+}
+
+/* Put n_row results of slots from `s` on where they belong, and blame rows that are not finite. */
+static void place_rows(const struct products_job *j, const struct product *p, int64_t r,
+                       int64_t n_row, int64_t s, int64_t n_slot, float *const *y, int thread)
+{
+    bool finite = true;
+
+    for (int64_t i = 0; i < n_slot; i++) {
+        float *to = p->y + (s + i) * p->ld_y;
+        finite = finite && j->o->k.all_finite(y[i], n_row);
+        for (int64_t k = 0; k < n_row && y[i] != to + r; k++)
+            to[weight_place(&p->w, r + k)] = y[i][k];
+    }
+    for (int64_t k = 0; k < n_row && !finite; k++)
+        ops_unpack_row(j->o, &p->w, r + k, ops_row(j->o, thread));
+}
+
+static void tile_job(const struct products_job *j, const struct product *p, int64_t r,
+                     int n_group, int thread)
 {
     struct ops *o = j->o;
-    enum path path = path_of(o, p->w.type);
-    const uint8_t *row = p->w.data + (uint64_t)r * p->w.row_bytes;
-    float *unpacked = ops_row(o, thread);
-    int64_t n = p->w.n_col, place = weight_place(&p->w, r);
+    int64_t n_row = p->w.n_row - r < n_group * TILE_ROWS ? p->w.n_row - r : n_group * TILE_ROWS;
+    bool direct = !p->w.pair_head && n_row == n_group * TILE_ROWS;
+    const void *x[TILE_TOK_MAX];
+    float *y[TILE_TOK_MAX];
+    struct tile_mul m = { y, x, 0, groups_at(o, &p->w, r, n_group, thread), n_group, p->w.n_col,
+                          ops_acc(o, thread) };
 
-    if (path == PATH_UNPACK)
-        ops_unpack_row(o, &p->w, r, unpacked);
-    for (int64_t s = p->slot_begin; s < p->slot_end; s++) {
-        int64_t i = j->index ? j->index[s] : s;
-        const float *x = j->x + i * j->ld_x;
-        float *y = p->y + s * p->ld_y + place;
-        if (path == PATH_INTEGER)
-            *y = o->k.dot[p->w.type](row, o->act + (uint64_t)i * j->act_row_bytes, n);
-        else if (path == PATH_DIRECT)
-            *y = o->k.dot[p->w.type](row, x, n);
-        else
-            *y = o->k.dot[QTYPE_f32](unpacked, x, n);
-        if (!isfinite(*y) && path != PATH_UNPACK)
-            ops_unpack_row(o, &p->w, r, unpacked);  /* blames the row when it is at fault */
+    for (int64_t s = p->slot_begin; s < p->slot_end; s += m.n_x) {
+        m.n_x = p->slot_end - s < TILE_TOK_MAX ? p->slot_end - s : TILE_TOK_MAX;
+        for (int64_t i = 0; i < m.n_x; i++) {
+            int64_t row = x_row(j, s + i);
+            x[i] = is_rounded(o, p->w.type) ? (const void *)(o->act + (uint64_t)row *
+                   j->act_row_bytes) : j->x + row * j->ld_x;
+            y[i] = direct ? p->y + (s + i) * p->ld_y + r :
+                   ops_placed(o, thread) + i * n_group * TILE_ROWS;
+        }
+        o->k.mul[p->w.type](&m);
+        place_rows(j, p, r, n_row, s, m.n_x, y, thread);
+    }
+}
+
+static void unpacked_rows(const struct products_job *j, const struct product *p, int64_t r,
+                          int64_t n_row, int thread)
+{
+    struct ops *o = j->o;
+    float *row = ops_row(o, thread);
+
+    for (; n_row > 0; n_row--, r++) {
+        ops_unpack_row(o, &p->w, r, row);
+        for (int64_t s = p->slot_begin; s < p->slot_end; s++)
+            p->y[s * p->ld_y + weight_place(&p->w, r)] =
+                o->k.dot[QTYPE_f32](row, j->x + x_row(j, s) * j->ld_x, p->w.n_col);
     }
 }
 
 static int64_t jobs_of(const struct product *p)
 {
-    return p->slot_end > p->slot_begin ? (p->w.n_row + JOB_ROWS - 1) / JOB_ROWS : 0;
+    int64_t rows = job_groups(p) * TILE_ROWS;
+
+    return p->slot_end > p->slot_begin ? (p->w.n_row + rows - 1) / rows : 0;
 }
 
-/* Products with no slots have no jobs; the list is short, so walking it costs little beside
- * JOB_ROWS rows of arithmetic. */
+/* Products with no slots have no jobs; the list is short, so walking it costs little beside a
+ * job's arithmetic. */
 static void product_job(void *arg, int64_t job, int thread)
 {
     const struct products_job *j = arg;
@@ -85,9 +155,12 @@ static void product_job(void *arg, int64_t job, int thread)
 
     for (; job >= jobs_of(p); p++)
         job -= jobs_of(p);
-    int64_t end = (job + 1) * JOB_ROWS < p->w.n_row ? (job + 1) * JOB_ROWS : p->w.n_row;
-    for (int64_t r = job * JOB_ROWS; r < end; r++)
-        product_row(j, p, r, thread);
+    int64_t rows = job_groups(p) * TILE_ROWS, r = job * rows;
+    int64_t n_row = r + rows < p->w.n_row ? rows : p->w.n_row - r;
+    if (has_tiles(j->o, p->w.type))
+        tile_job(j, p, r, (int)((n_row + TILE_ROWS - 1) / TILE_ROWS), thread);
+    else
+        unpacked_rows(j, p, r, n_row, thread);
 }
 
 void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
@@ -101,11 +174,11 @@ void ops_products(struct ops *o, const struct product *p, int n_product, const f
     for (int i = 0; i < n_product; i++) {
         ASSERT(p[i].w.n_col == p[0].w.n_col && p[i].w.n_col <= o->limits.col);
         n_job += jobs_of(&p[i]);
-        round = round || path_of(o, p[i].w.type) == PATH_INTEGER;
+        round = round || is_rounded(o, p[i].w.type);
     }
     if (round) {
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);
-        j.act_row_bytes = (uint64_t)qtype_row_bytes(QTYPE_q8a, p[0].w.n_col);
+        j.act_row_bytes = act_row_bytes(p[0].w.n_col);
         pool_run(o->pool, n_x, round_row, &j);
     }
     pool_run(o->pool, n_job, product_job, &j);

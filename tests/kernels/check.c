@@ -10,6 +10,7 @@
  */
 #include "kernels/blocks_act.h"
 #include "kernels/kernels.h"
+#include "kernels/tile.h"
 #include "base/err.h"
 
 #include <math.h>
@@ -108,15 +109,16 @@ static double now_ns(void)
 }
 
 /* Best of nine batches: the least disturbed one is the honest one. */
-#define BENCH_NS(call) __extension__ ({                                   \
+#define BENCH_NS_N(n, call) __extension__ ({                              \
     double best_ = 1e30;                                                  \
     for (int b_ = 0; b_ < 9; b_++) {                                      \
         double t0_ = now_ns();                                            \
-        for (int i_ = 0; i_ < 300; i_++) { call; }                        \
-        double dt_ = (now_ns() - t0_) / 300;                              \
+        for (int i_ = 0; i_ < (n); i_++) { call; }                        \
+        double dt_ = (now_ns() - t0_) / (n);                              \
         best_ = dt_ < best_ ? dt_ : best_;                                \
     }                                                                     \
     best_; })
+#define BENCH_NS(call) BENCH_NS_N(300, call)
 
 /* What one check found: the first difference, and the times where --bench asks for them. */
 struct found { bool bad; int64_t n; const char *what; double want, got, ns_ref, ns_new; };
@@ -163,58 +165,111 @@ static void fill_weights(enum qtype q, void *row, int64_t n, bool valid, const s
     }
 }
 
-static void check_dot_values(struct found *f, enum qtype q, dot_fn *fast, const struct kernels *ref)
+static struct found check_dot(dot_fn *fast, const struct kernels *ref)
 {
-    enum qtype act = qtype_info[q].act;
-    static float a[N_MAX], b[N_MAX];
-    int64_t n = f->n;
-    size_t w_bytes = (size_t)qtype_row_bytes(q, n), x_bytes = (size_t)qtype_row_bytes(act, n);
-    uint8_t *w = guarded(w_bytes), *x = guarded(x_bytes);
-    uint8_t *w2 = (uint8_t *)guarded(w_bytes + 1), *x2 = (uint8_t *)guarded(x_bytes + 4);
-
-    for (int kind = 0; kind < N_KINDS && !f->bad; kind++) {
-        double sum_abs = 0, want, got;
-        fill_weights(q, w, n, true, ref);
-        fill(b, n, (enum kind)kind);
-        ref->quant[act](x, b, n);
-        ref->dequant[q](a, w, n);
-        ref->dequant[act](b, x, n);
-        for (int64_t i = 0; i < n; i++)
-            sum_abs += fabs((double)a[i] * b[i]);
-        want = ref->dot[q](w, x, n);
-        got = fast(w, x, n);
-        differ(f, !(fabs(want - got) <= 1e-5 * sum_abs + 1e-40), "value", want, got);
-        memcpy(w2, w, w_bytes);
-        memcpy(x2, x, x_bytes);
-        double moved = fast(w2, x2, n);
-        differ(f, !same_f32((float)got, (float)moved), "depends on the address", got, moved);
-    }
-    fill_weights(q, w, n, false, ref);              /* anything: it must only not crash */
-    fill_bytes(b, (size_t)n * 4);
-    ref->quant[act](x, b, n);
-    fast(w, x, n);
-}
-
-static struct found check_dot(enum qtype q, dot_fn *fast, const struct kernels *ref)
-{
-    enum qtype act = qtype_info[q].act;
     struct found f = { 0 };
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
-        f.n = length(q, l);
-        check_dot_values(&f, q, fast, ref);
+        int64_t n = f.n = length(QTYPE_f32, l);
+        float *w = guarded_f32(n), *x = guarded_f32(n), *x2 = (float *)guarded((size_t)n * 4 + 4);
+        for (int kind = 0; kind < N_KINDS && !f.bad; kind++) {
+            double sum_abs = 0, want, got;
+            fill(w, n, ORDINARY);
+            fill(x, n, (enum kind)kind);
+            for (int64_t i = 0; i < n; i++)
+                sum_abs += fabs((double)w[i] * x[i]);
+            want = ref->dot[QTYPE_f32](w, x, n);
+            got = fast(w, x, n);
+            differ(&f, !(fabs(want - got) <= 1e-5 * sum_abs + 1e-40), "value", want, got);
+            memcpy(x2, x, (size_t)n * 4);
+            double moved = fast(w, x2, n);
+            differ(&f, !same_f32((float)got, (float)moved), "depends on the address", got, moved);
+        }
+        fill_bytes(w, (size_t)n * 4);               /* anything: it must only not crash */
+        fast(w, x, n);
+        if (t.bench && l == N_LENGTHS - 1 && !f.bad) {
+            volatile float sink;
+            f.ns_ref = BENCH_NS(sink = ref->dot[QTYPE_f32](w, x, n));
+            f.ns_new = BENCH_NS(sink = fast(w, x, n));
+            (void)sink;
+        }
     }
+    return f;
+}
+
+/* Products with tiles: numbers of groups and activation rows that meet every remainder. */
+enum { MUL_X_MAX = 13 };
+
+struct mul_case {
+    struct tile_mul m;
+    float *y[MUL_X_MAX];
+    const void *x[MUL_X_MAX];
+};
+
+/* A case with random weights and activations, whose buffers end at unreadable pages. */
+static void mul_case_fill(struct mul_case *c, enum qtype q, int64_t n, int n_group, int64_t n_x,
+                          enum kind kind, bool valid, const struct kernels *ref)
+{
+    uint64_t row_bytes = (uint64_t)qtype_row_bytes(q, n), group_bytes = tile_group_bytes(q, n);
+    uint8_t *rows = guarded(TILE_ROWS * row_bytes);
+    uint8_t *group = guarded((uint64_t)n_group * group_bytes);
+    enum qtype act = qtype_info[q].act;
+    static float x[N_MAX];
+
+    for (int g = 0; g < n_group; g++) {
+        int n_row = g == n_group - 1 && valid ? 11 : TILE_ROWS;
+        for (int r = 0; r < n_row; r++)
+            fill_weights(q, rows + (uint64_t)r * row_bytes, n, valid, ref);
+        tile_pack(q, group + (uint64_t)g * group_bytes, rows, row_bytes, n_row, n);
+    }
+    for (int64_t i = 0; i < n_x; i++) {
+        void *to = guarded((size_t)qtype_row_bytes(act, n));
+        fill(x, n, kind);
+        ref->quant[act](to, x, n);
+        c->x[i] = to;
+        c->y[i] = guarded_f32(n_group * TILE_ROWS);
+    }
+    c->m = (struct tile_mul){ c->y, c->x, n_x, group, n_group, n,
+                              guarded_f32((n_x * n_group * TILE_ROWS + 15) / 16 * 16) };
+}
+
+static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group, int64_t n_x,
+                           tile_mul_fn *fast, const struct kernels *ref)
+{
+    for (int kind = 0; kind < N_KINDS && !f->bad; kind++) {
+        static float want[MUL_X_MAX][TILE_GROUPS_MAX * TILE_ROWS];
+        struct mul_case c;
+        f->n = n;
+        mul_case_fill(&c, q, n, n_group, n_x, (enum kind)kind, true, ref);
+        ref->mul[q](&c.m);
+        for (int64_t i = 0; i < n_x; i++)
+            memcpy(want[i], c.y[i], (size_t)n_group * TILE_ROWS * sizeof(float));
+        fast(&c.m);
+        for (int64_t i = 0; i < n_x; i++)
+            for (int r = 0; r < n_group * TILE_ROWS; r++)
+                differ(f, !same_f32(want[i][r], c.y[i][r]), "bits", want[i][r], c.y[i][r]);
+    }
+}
+
+static struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *ref)
+{
+    static const struct { int n_group, n_x; } shape[] = {
+        { 1, 1 }, { 1, 2 }, { 1, 3 }, { 2, 1 }, { 2, 5 }, { 3, 7 }, { 4, MUL_X_MAX }, { 4, 6 },
+    };
+    struct found f = { 0 };
+    struct mul_case c;
+
+    for (size_t s = 0; s < sizeof(shape) / sizeof(*shape) && !f.bad; s++)
+        for (int l = 0; l < 4 && !f.bad; l++) {
+            int64_t n = length(q, l < 3 ? l : 4);
+            check_mul_case(&f, q, n, shape[s].n_group, shape[s].n_x, fast, ref);
+        }
+    mul_case_fill(&c, q, length(q, 2), 4, 5, ORDINARY, false, ref);
+    fast(&c.m);                                     /* any bytes: it must only not crash */
     if (t.bench && !f.bad) {
-        static float b[N_MAX];
-        volatile float sink;
-        void *w = guarded((size_t)qtype_row_bytes(q, N_MAX));
-        void *x = guarded((size_t)qtype_row_bytes(act, N_MAX));
-        fill_weights(q, w, N_MAX, true, ref);
-        fill(b, N_MAX, ORDINARY);
-        ref->quant[act](x, b, N_MAX);
-        f.ns_ref = BENCH_NS(sink = ref->dot[q](w, x, N_MAX));
-        f.ns_new = BENCH_NS(sink = fast(w, x, N_MAX));
-        (void)sink;
+        mul_case_fill(&c, q, N_MAX, 4, 12, ORDINARY, true, ref);
+        f.ns_ref = BENCH_NS_N(1, ref->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
+        f.ns_new = BENCH_NS(fast(&c.m)) / (4 * TILE_ROWS * 12);
     }
     return f;
 }
@@ -467,36 +522,66 @@ static struct found check_round_trip(enum qtype q, const struct kernels *ref)
         }
         for (int j = 0; j < N_MAX / 16 && q == QTYPE_q8a; j++) {
             const struct block_q8a *b = (const struct block_q8a *)w + j / 2;
-            int sum = 0;
+            int sum = 0, h = j % 2;
             for (int i = 0; i < 16; i++)
-                sum += b->q[j % 2 * 16 + i];
-            differ(&f, sum != b->sum[j % 2], "sum of half a block", sum, b->sum[j % 2]);
+                sum += b->q[h * 16 + i];
+            differ(&f, -128 * sum != b->bias[h], "sum of half a block", sum, b->bias[h]);
+            differ(&f, !same_f32(b->scale[h] * (float)sum, b->sum[h]), "scaled sum", sum,
+                   b->sum[h]);
+            differ(&f, !same_f32(b->sum[0] + b->sum[1], b->sum32), "sum of both", sum, b->sum32);
         }
     }
     return f;
 }
 
-/* dot against dequant: the two references must agree on what the bytes mean. */
-static struct found check_dot_ref(enum qtype q, const struct kernels *ref)
+/* Products with tiles against dequantised rows: the references must agree on what bytes mean. */
+static struct found check_mul_ref(enum qtype q, const struct kernels *ref)
 {
     enum qtype act = qtype_info[q].act;
     static float a[N_MAX], b[N_MAX];
     struct found f = { .n = N_MAX };
-    void *w = guarded((size_t)qtype_row_bytes(q, N_MAX));
-    void *x = guarded((size_t)qtype_row_bytes(act, N_MAX));
-    double want = 0, sum_abs = 0, got;
+    uint8_t *w = guarded((size_t)qtype_row_bytes(q, N_MAX));
+    struct mul_case c;
 
-    fill_weights(q, w, N_MAX, true, ref);
-    fill(b, N_MAX, ORDINARY);
-    ref->quant[act](x, b, N_MAX);
-    ref->dequant[q](a, w, N_MAX);
-    ref->dequant[act](b, x, N_MAX);
-    for (int i = 0; i < N_MAX; i++) {
-        want += (double)a[i] * b[i];
-        sum_abs += fabs((double)a[i] * b[i]);
+    mul_case_fill(&c, q, N_MAX, 2, 2, ORDINARY, true, ref);
+    ref->mul[q](&c.m);
+    for (int r = 0; r < 2 * TILE_ROWS; r++) {
+        tile_unpack_row(q, w, c.m.group + (uint64_t)(r / TILE_ROWS) * tile_group_bytes(q, N_MAX),
+                        r % TILE_ROWS, N_MAX);
+        ref->dequant[q](a, w, N_MAX);
+        for (int x = 0; x < 2; x++) {
+            double want = 0, sum_abs = 0;
+            ref->dequant[act](b, c.x[x], N_MAX);
+            for (int i = 0; i < N_MAX; i++) {
+                want += (double)a[i] * b[i];
+                sum_abs += fabs((double)a[i] * b[i]);
+            }
+            differ(&f, !(fabs(want - c.y[x][r]) <= 2e-5 * sum_abs), "value", want, c.y[x][r]);
+        }
     }
-    got = ref->dot[q](w, x, N_MAX);
-    differ(&f, !(fabs(want - got) <= 2e-6 * sum_abs), "value", want, got);
+    return f;
+}
+
+/* A row that is packed and unpacked has the file's bytes, whatever they are. */
+static struct found check_pack(enum qtype q)
+{
+    struct found f = { .n = N_MAX };
+    uint64_t row_bytes = (uint64_t)qtype_row_bytes(q, N_MAX);
+    uint8_t *rows = guarded(TILE_ROWS * row_bytes), *row = guarded(row_bytes);
+    uint8_t *group = guarded(tile_group_bytes(q, N_MAX));
+
+    fill_bytes(rows, TILE_ROWS * row_bytes);
+    for (int n_row = TILE_ROWS; n_row > 0; n_row -= 5) {
+        fill_bytes(group, tile_group_bytes(q, N_MAX));
+        tile_pack(q, group, rows, row_bytes, n_row, N_MAX);
+        for (int r = 0; r < TILE_ROWS; r++) {
+            tile_unpack_row(q, row, group, r, N_MAX);
+            for (uint64_t i = 0; i < row_bytes; i++) {
+                int want = r < n_row ? rows[(uint64_t)r * row_bytes + i] : 0;
+                differ(&f, row[i] != want, "byte", want, row[i]);
+            }
+        }
+    }
     return f;
 }
 
@@ -547,8 +632,10 @@ static void check_references(const struct kernels *ref)
         enum qtype q = (enum qtype)i;
         if (ref->quant[q])
             CHECK(name_of("quant", q), "ref", check_round_trip(q, ref));
-        if (ref->dot[q])
-            CHECK(name_of("dot", q), "ref", check_dot_ref(q, ref));
+        if (tile_has(q))
+            CHECK(name_of("pack", q), "ref", check_pack(q));
+        if (ref->mul[q])
+            CHECK(name_of("mul", q), "ref", check_mul_ref(q, ref));
     }
 }
 
@@ -563,7 +650,9 @@ static void check_level(const char *level, const struct kernels *k, const struct
         if (k->dequant[q] != prev->dequant[q])
             CHECK(name_of("dequant", q), level, check_dequant(q, k->dequant[q], ref));
         if (k->dot[q] != prev->dot[q])
-            CHECK(name_of("dot", q), level, check_dot(q, k->dot[q], ref));
+            CHECK(name_of("dot", q), level, check_dot(k->dot[q], ref));
+        if (k->mul[q] != prev->mul[q])
+            CHECK(name_of("mul", q), level, check_mul(q, k->mul[q], ref));
     }
     if (k->rmsnorm != prev->rmsnorm)
         CHECK("rmsnorm", level, check_rmsnorm(k->rmsnorm, ref));

@@ -3,6 +3,7 @@
 #include "kernels/blocks_act.h"
 #include "kernels/iq_grids.h"
 #include "kernels/kernels.h"
+#include "kernels/tile.h"
 #include "base/f16.h"
 
 #include <criterion/criterion.h>
@@ -189,8 +190,9 @@ Test(kernels, every_weight_type_has_its_functions_at_every_level)
         kernels_init(&k, level[l]);
         for (int q = 0; q < QTYPE_COUNT; q++) {
             cr_assert(k.dequant[q], "%s", qtype_info[q].name);
-            cr_assert_eq(k.dot[q] != NULL, q != QTYPE_q8a, "%s", qtype_info[q].name);
+            cr_assert_eq(k.mul[q] != NULL, tile_has((enum qtype)q), "%s", qtype_info[q].name);
         }
+        cr_assert(k.dot[QTYPE_f32]);
         cr_assert(k.quant[QTYPE_f32] && k.quant[QTYPE_f16] && k.quant[QTYPE_bf16]);
         cr_assert(k.quant[QTYPE_q8_0] && k.quant[QTYPE_q8a] && !k.quant[QTYPE_q4_0]);
         cr_assert(k.rmsnorm && k.axpy && k.scale && k.swiglu && k.all_finite);
@@ -307,6 +309,21 @@ Test(kernels, conversion_to_halves_rounds_to_nearest_even)
     }
 }
 
+/* The product of one weight row with one activation row, by way of a tile. */
+static float product(const struct kernels *k, enum qtype q, const void *w, const void *x, int64_t n)
+{
+    float y[TILE_ROWS], acc[TILE_ROWS], *to = y;
+    uint8_t group[TILE_ROWS * 1024];
+    struct tile_mul m = { &to, &x, 1, group, 1, n, acc };
+
+    cr_assert(tile_group_bytes(q, n) <= sizeof(group));
+    tile_pack(q, group, w, 0, 1, n);
+    k->mul[q](&m);
+    for (int r = 1; r < TILE_ROWS; r++)
+        cr_assert(y[r] == 0 || isnan(y[0]));
+    return y[0];
+}
+
 Test(kernels, a_q4_0_product_equals_the_one_on_paper)
 {
     unsigned level[3];
@@ -319,13 +336,13 @@ Test(kernels, a_q4_0_product_equals_the_one_on_paper)
         w.qs[i] = 0x88;                                 /* zero */
     x.q[0] = 3;                                         /* 1.5 */
     x.q[16] = 127;                                      /* 31.75 */
-    x.sum[0] = 3;
-    x.sum[1] = 127;
+    x.bias[0] = -128 * 3;
+    x.bias[1] = -128 * 127;
     for (int l = 0; l < n_level; l++) {
         struct kernels k;
         kernels_init(&k, level[l]);
-        cr_assert_eq(k.dot[QTYPE_q4_0](&w, &x, 32), 14 * 1.5f - 16 * 31.75f);
-        cr_assert_eq(k.dot[QTYPE_q4_0](&w, &x, 0), 0);
+        cr_assert_eq(product(&k, QTYPE_q4_0, &w, &x, 32), 14 * 1.5f - 16 * 31.75f);
+        cr_assert_eq(product(&k, QTYPE_q4_0, &w, &x, 0), 0);
     }
 }
 
@@ -340,12 +357,15 @@ Test(kernels, a_q4_1_product_adds_the_offset)
     x.q[2] = 10;
     x.q[3] = 20;
     x.q[18] = -5;                                       /* -10 */
+    x.bias[0] = -128 * 30;
+    x.bias[1] = -128 * -5;
     x.sum[0] = 30;
-    x.sum[1] = -5;
+    x.sum[1] = -10;
+    x.sum32 = 20;
     for (int l = 0; l < n_level; l++) {
         struct kernels k;
         kernels_init(&k, level[l]);
-        cr_assert_eq(k.dot[QTYPE_q4_1](&w, &x, 32), 2 * 10 - 20 + 4 * -10);
+        cr_assert_eq(product(&k, QTYPE_q4_1, &w, &x, 32), 2 * 10 - 20 + 4 * -10);
     }
 }
 
@@ -365,7 +385,8 @@ Test(kernels, q8a_keeps_the_peak_of_each_half_and_rounds_ties_to_even)
         cr_assert(b.scale[0] == 1 && b.scale[1] == 2);
         const int8_t want[] = { 127, -127, 0, 2, 2, 0, -2, 0 };
         cr_assert(memcmp(b.q, want, sizeof(want)) == 0);
-        cr_assert(b.q[16] == -127 && b.q[17] == 2 && b.sum[0] == 2 && b.sum[1] == -125);
+        cr_assert(b.q[16] == -127 && b.q[17] == 2 && b.sum[0] == 2 && b.sum[1] == -250);
+        cr_assert(b.bias[0] == -128 * 2 && b.bias[1] == 128 * 125 && b.sum32 == -248);
     }
 }
 
@@ -389,7 +410,8 @@ Test(kernels, a_half_of_q8a_that_is_tiny_or_not_finite_leaves_the_other_alone)
         k.quant[QTYPE_q8a](&b, x, 32);
         cr_assert(b.scale[!h] == 2 && b.q[16 * !h] == 127 && b.q[16 * !h + 15] == -127);
         cr_assert(isfinite(v) ? b.scale[h] == 0 : isnan(b.scale[h]));
-        cr_assert(b.sum[0] == 0 && b.sum[1] == 0);
+        cr_assert(b.bias[0] == 0 && b.bias[1] == 0 && b.sum[!h] == 0);
+        cr_assert(isfinite(v) ? b.sum[h] == 0 && b.sum32 == 0 : isnan(b.sum[h]) && isnan(b.sum32));
         for (int i = 0; i < 16; i++)
             cr_assert_eq(b.q[16 * h + i], 0);
     }
@@ -428,7 +450,7 @@ Test(kernels, a_nan_among_the_activations_shows_in_the_product)
             float x[32] = { 1, 2, 3 }, y;
             x[31] = bad[i];
             k.quant[QTYPE_q8a](&b, x, 32);
-            y = k.dot[QTYPE_q8_0](&w, &b, 32);
+            y = product(&k, QTYPE_q8_0, &w, &b, 32);
             cr_assert(isnan(y), "%s: %g", isa_name(level[l]), (double)bad[i]);
             cr_assert(!k.all_finite(&y, 1));
         }

@@ -139,10 +139,18 @@ static void quant_q8a_avx2(void *out, const float *x, int64_t n)
         __m256i s = _mm256_madd_epi16(_mm256_maddubs_epi16(one8, bytes), one16);
         s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0x4e));
         s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0xb1));
-        b->scale[0] = _mm256_cvtss_f32(scale);
-        b->scale[1] = _mm_cvtss_f32(_mm256_extractf128_ps(scale, 1));
-        b->sum[0] = (int16_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(s));
-        b->sum[1] = (int16_t)_mm_cvtsi128_si32(_mm256_extracti128_si256(s, 1));
+        __m256 sum = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(s));
+        __m256i bias = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(s, 7));
+        /* The rest of the block as one vector: both lanes' first elements, side by side. */
+        __m128 lo = _mm256_castps256_ps128(sum), hi = _mm256_extractf128_ps(sum, 1);
+        __m128 both = _mm_unpacklo_ps(lo, hi), total = _mm_add_ss(lo, hi);
+        __m128 sb = _mm_unpacklo_ps(_mm256_castps256_ps128(scale),
+                                    _mm256_extractf128_ps(scale, 1));
+        __m128i bb = _mm_unpacklo_epi32(_mm256_castsi256_si128(bias),
+                                        _mm256_extracti128_si256(bias, 1));
+        _mm_storeu_ps((float *)(void *)((char *)b + 32), _mm_movelh_ps(sb, _mm_castsi128_ps(bb)));
+        total = _mm_blend_ps(_mm_setzero_ps(), total, 1);
+        _mm_storeu_ps((float *)(void *)((char *)b + 48), _mm_movelh_ps(both, total));
         _mm256_storeu_si256((__m256i *)(void *)b->q, bytes);
     }
 }

@@ -1,0 +1,224 @@
+/* tile_avx512.c - products with tiles, with AVX-512 VNNI.  Reference: ../tile_ref.c.
+ *
+ * A vector is four elements of 16 rows.  vpdpbusd multiplies unsigned weights with signed
+ * activations, so weights stand 128 too high in the panel and a sum starts at -128 times the
+ * activations' sum, which the block holds.
+ */
+#include <immintrin.h>
+
+#define VEC_BYTES 64
+#include "kernels/tile_open.h"
+#include "kernels/x86/x86.h"
+
+TILE_INLINE vec_f vec_half(const uint8_t *p)
+{
+    return (vec_f)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* No carry between bytes: an unsigned number has at most six bits, and a center at most 32. */
+TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
+{
+    return center == 128 ? v ^ 0x80808080u : v + (128 - center) * 0x01010101u;
+}
+
+enum { TOK = 4 };
+
+TILE_INLINE __m512i words(const int8_t *p)
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+    return _mm512_set1_epi32(v);
+}
+
+/* n_p panels times n_t activation rows, both constants; 32 elements at a time. */
+TILE_INLINE void add_block(const struct panel *p, int n_p, const struct block_q8a *const *x,
+                           int n_t, int n_block, float *acc, int64_t ld, int kind)
+{
+    __m512 sum[2][TOK];
+
+    UNROLL for (int g = 0; g < n_p; g++)
+        UNROLL for (int t = 0; t < n_t; t++)
+            sum[g][t] = _mm512_loadu_ps(acc + t * ld + g * TILE_ROWS);
+    for (int b = 0; b < n_block; b++) {
+        __m512 half[2][TOK];
+        UNROLL for (int h = 0; h < 2; h++) {
+            __m512i d[2][TOK];
+            int s = kind & 1 ? 2 * b + h : b;
+            UNROLL for (int t = 0; t < n_t; t++)
+                UNROLL for (int g = 0; g < n_p; g++)
+                    d[g][t] = _mm512_set1_epi32(x[t][b].bias[h]);
+            UNROLL for (int i = 0; i < 4; i++) {
+                __m512i w[2];
+                UNROLL for (int g = 0; g < n_p; g++)
+                    w[g] = _mm512_load_si512(p[g].q[8 * b + 4 * h + i]);
+                UNROLL for (int t = 0; t < n_t; t++) {
+                    __m512i q = words(x[t][b].q + 16 * h + 4 * i);
+                    UNROLL for (int g = 0; g < n_p; g++)
+                        d[g][t] = _mm512_dpbusd_epi32(d[g][t], w[g], q);
+                }
+            }
+            UNROLL for (int t = 0; t < n_t; t++) {
+                __m512 scale = _mm512_set1_ps(x[t][b].scale[h]);
+                UNROLL for (int g = 0; g < n_p; g++) {
+                    __m512 f = _mm512_cvtepi32_ps(d[g][t]);
+                    if (kind & 1)
+                        sum[g][t] = _mm512_fmadd_ps(_mm512_load_ps(p[g].scale[s]),
+                                                    _mm512_mul_ps(f, scale), sum[g][t]);
+                    else
+                        half[g][t] = h ? _mm512_fmadd_ps(f, scale, half[g][t]) :
+                                         _mm512_mul_ps(f, scale);
+                    if (kind == 3)
+                        sum[g][t] = _mm512_fmadd_ps(_mm512_load_ps(p[g].offset[s]),
+                                                    _mm512_set1_ps(x[t][b].sum[h]), sum[g][t]);
+                }
+            }
+        }
+        if (kind & 1)
+            continue;
+        UNROLL for (int g = 0; g < n_p; g++) {
+            __m512 scale = _mm512_load_ps(p[g].scale[b]);
+            UNROLL for (int t = 0; t < n_t; t++)
+                sum[g][t] = _mm512_fmadd_ps(scale, half[g][t], sum[g][t]);
+            if (kind & 2) {
+                __m512 offset = _mm512_load_ps(p[g].offset[b]);
+                UNROLL for (int t = 0; t < n_t; t++)
+                    sum[g][t] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x[t][b].sum32),
+                                                sum[g][t]);
+            }
+        }
+    }
+    UNROLL for (int g = 0; g < n_p; g++)
+        UNROLL for (int t = 0; t < n_t; t++)
+            _mm512_storeu_ps(acc + t * ld + g * TILE_ROWS, sum[g][t]);
+}
+
+TILE_INLINE void add_rows(const struct tile_mul *m, const struct panel *p, int n_p, int64_t x_at,
+                          int n, float *acc, int64_t ld, int kind)
+{
+    int64_t i = 0;
+
+    for (; i < m->n_x; i += TOK) {
+        const struct block_q8a *x[TOK];
+        int n_t = m->n_x - i < TOK ? (int)(m->n_x - i) : TOK;
+        for (int t = 0; t < n_t; t++)
+            x[t] = (const struct block_q8a *)m->x[i + t] + x_at / 32;
+        switch (n_t) {
+        case 1: add_block(p, n_p, x, 1, n / 32, acc + i * ld, ld, kind); break;
+        case 2: add_block(p, n_p, x, 2, n / 32, acc + i * ld, ld, kind); break;
+        case 3: add_block(p, n_p, x, 3, n / 32, acc + i * ld, ld, kind); break;
+        default: add_block(p, n_p, x, TOK, n / 32, acc + i * ld, ld, kind);
+        }
+    }
+}
+
+#define ADD(kind)                                                                           \
+static __attribute__((noinline)) void add_kind_##kind(const struct tile_mul *m,             \
+    const struct panel *p, int n_p, int64_t x_at, int n, float *acc, int64_t ld)            \
+{                                                                                           \
+    if (n_p == 1)                                                                           \
+        add_rows(m, p, 1, x_at, n, acc, ld, kind);                                          \
+    else                                                                                    \
+        add_rows(m, p, 2, x_at, n, acc, ld, kind);                                          \
+}
+ADD(0)
+ADD(1)
+ADD(2)
+ADD(3)
+
+TILE_INLINE void add_panels(const struct tile_mul *m, const struct panel *p, int n_p, int col,
+                            int64_t x_at, int n, float *acc, int kind, int center)
+{
+    int64_t ld = m->n_group * TILE_ROWS;
+
+    (void)center;
+    acc += col * TILE_ROWS;
+    switch (kind) {
+    case 0: add_kind_0(m, p, n_p, x_at, n, acc, ld); break;
+    case 1: add_kind_1(m, p, n_p, x_at, n, acc, ld); break;
+    case 2: add_kind_2(m, p, n_p, x_at, n, acc, ld); break;
+    default: add_kind_3(m, p, n_p, x_at, n, acc, ld);
+    }
+}
+
+enum { TOK_FLOAT = 6 };
+
+TILE_INLINE void add_float_block(const float *w, int n_p, const float *const *x, int n_t, int n,
+                                 float *acc, int64_t ld)
+{
+    __m512 sum[2][TOK_FLOAT];
+
+    UNROLL for (int g = 0; g < n_p; g++)
+        UNROLL for (int t = 0; t < n_t; t++)
+            sum[g][t] = _mm512_setzero_ps();
+    for (int k = 0; k < n; k++)
+        UNROLL for (int g = 0; g < n_p; g++) {
+            __m512 v = _mm512_load_ps(w + (g * n + k) * TILE_ROWS);
+            UNROLL for (int t = 0; t < n_t; t++)
+                sum[g][t] = _mm512_fmadd_ps(v, _mm512_set1_ps(x[t][k]), sum[g][t]);
+        }
+    UNROLL for (int g = 0; g < n_p; g++)
+        UNROLL for (int t = 0; t < n_t; t++) {
+            float *to = acc + t * ld + g * TILE_ROWS;
+            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), sum[g][t]));
+        }
+}
+
+TILE_INLINE void add_float_rows(const struct tile_mul *m, const float *w, int n_p, int64_t x_at,
+                                int n, float *acc, int64_t ld)
+{
+    for (int64_t i = 0; i < m->n_x; i += TOK_FLOAT) {
+        const float *x[TOK_FLOAT];
+        int n_t = m->n_x - i < TOK_FLOAT ? (int)(m->n_x - i) : TOK_FLOAT;
+        for (int t = 0; t < n_t; t++)
+            x[t] = (const float *)m->x[i + t] + x_at;
+        switch (n_t) {
+        case 1: add_float_block(w, n_p, x, 1, n, acc + i * ld, ld); break;
+        case 2: add_float_block(w, n_p, x, 2, n, acc + i * ld, ld); break;
+        case 3: add_float_block(w, n_p, x, 3, n, acc + i * ld, ld); break;
+        case 4: add_float_block(w, n_p, x, 4, n, acc + i * ld, ld); break;
+        case 5: add_float_block(w, n_p, x, 5, n, acc + i * ld, ld); break;
+        default: add_float_block(w, n_p, x, TOK_FLOAT, n, acc + i * ld, ld);
+        }
+    }
+}
+
+static __attribute__((noinline)) void add_floats(const struct tile_mul *m, const float *w, int n_p,
+                                                 int col, int64_t x_at, int n, float *acc)
+{
+    int64_t ld = m->n_group * TILE_ROWS;
+
+    if (n_p == 1)
+        add_float_rows(m, w, 1, x_at, n, acc + col * TILE_ROWS, ld);
+    else
+        add_float_rows(m, w, 2, x_at, n, acc + col * TILE_ROWS, ld);
+}
+
+TILE_INLINE vec_f vec_float_f32(const uint8_t *p)
+{
+    return (vec_f)_mm512_loadu_ps((const float *)(const void *)p);
+}
+
+TILE_INLINE vec_f vec_float_f16(const uint8_t *p)
+{
+    return vec_half(p);
+}
+
+TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
+{
+    __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return (vec_f)_mm512_slli_epi32(v, 16);
+}
+
+#include "kernels/tile_drive.h"
+
+#define F(id) static DRIVE_FLOAT(id, avx512)
+#define I(id) static DRIVE_INTEGER(id, avx512)
+F(f32) F(f16) F(bf16)
+I(q4_0) I(q4_1) I(q5_0) I(q5_1) I(q8_0) I(q2_k) I(q3_k) I(q4_k) I(q5_k) I(q6_k)
+
+void kernels_add_tile_avx512(struct kernels *k)
+{
+#define TILE(id, ...) k->mul[QTYPE_##id] = tile_mul_##id##_avx512;
+#include "kernels/tile.def"
+#undef TILE
+}
