@@ -57,11 +57,15 @@ float *forward_normed(struct forward *f, const float *gain)
 
 void forward_project(struct forward *f, const struct weight *w, const float *y)
 {
-    float *out = forward_take(f, f->rows.n * w->n_row);
-    struct product p = forward_product(f, w, out);
+    struct product p = forward_product(f, w, f->x);
 
+    if (f->mix)                         /* what adapters add comes before the stream does */
+        p.y = forward_take(f, f->rows.n * w->n_row);
+    else
+        p.add = true;
     forward_products(f, &p, 1, y, w->n_col);
-    ops_add(f->ops, f->x, out, f->rows.n, w->n_row);
+    if (f->mix)
+        ops_add(f->ops, f->x, p.y, f->rows.n, w->n_row);
 }
 
 int64_t block_attn_gqa_elem(const struct hparams *hp)
@@ -142,11 +146,17 @@ static void swiglu(struct forward *f, const float *h, const struct weight *gate,
                    const struct weight *up, const struct weight *down)
 {
     int64_t n = f->rows.n, ff = gate->n_row;
-    float *g = forward_take(f, n * ff), *u = forward_take(f, n * ff);
-    struct product p[2] = { forward_product(f, gate, g), forward_product(f, up, u) };
+    float *g = forward_take(f, n * ff);
+    struct product p[2] = { forward_product(f, gate, g) };
 
-    forward_products(f, p, 2, h, f->hp->dim[DIM_EMBD]);
-    ops_swiglu(f->ops, g, g, u, n, ff);
+    if (f->mix) {
+        p[1] = forward_product(f, up, forward_take(f, n * ff));
+        forward_products(f, p, 2, h, f->hp->dim[DIM_EMBD]);
+        ops_swiglu(f->ops, g, g, p[1].y, n, ff);
+    } else {
+        p[0].up = up;
+        forward_products(f, p, 1, h, f->hp->dim[DIM_EMBD]);
+    }
     forward_project(f, down, g);
 }
 
@@ -181,16 +191,34 @@ static void sort_by_expert(struct forward *f, int64_t n_pair, int64_t *first)
     first[0] = 0;
 }
 
-/* The products of every expert that has slots; w [n_expert]. */
-static int expert_products(struct forward *f, const struct weight *w, float *y,
-                           const int64_t *first, int n)
+/* Add the products of every expert that has slots to f->product, which has n; w [n_expert], up
+ * the same or NULL. */
+static int expert_products(struct forward *f, const struct weight *w, const struct weight *up,
+                           float *y, const int64_t *first, int n)
 {
     for (int32_t e = 0; e < f->hp->n_expert; e++)
         if (first[e + 1] > first[e])
-            f->product[n++] = (struct product){ .w = w[e], .y = y, .ld_y = w[e].n_row,
-                                                .slot_begin = first[e],
+            f->product[n++] = (struct product){ .w = w[e], .up = up ? &up[e] : NULL, .y = y,
+                                                .ld_y = w[e].n_row, .slot_begin = first[e],
                                                 .slot_end = first[e + 1] };
     return n;
+}
+
+/* gate [n_pair, ff] = silu(gate h) * up h, of each slot's expert. */
+static void expert_swiglu(struct forward *f, const struct layer *l, const float *h, float *gate,
+                          const int64_t *first)
+{
+    int64_t d = f->hp->dim[DIM_EMBD], ff = f->hp->dim[DIM_FF_EXP], n = f->rows.n;
+    int64_t n_pair = n * f->hp->n_expert_used;
+    float *up = f->mix ? forward_take(f, n_pair * ff) : NULL;
+    int n_product = expert_products(f, l->gate_exps, f->mix ? NULL : l->up_exps, gate, first, 0);
+
+    if (f->mix)
+        n_product = expert_products(f, l->up_exps, NULL, up, first, n_product);
+    ops_products(f->ops, f->product, n_product, h, d, n, f->slot_row);
+    lora_apply(f, f->product, n_product, h, d, f->slot_row, f->slot_row);
+    if (f->mix)
+        ops_swiglu(f->ops, gate, gate, up, n_pair, ff);
 }
 
 enum { EXPERTS_MAX = 1024 };
@@ -210,7 +238,7 @@ void block_moe(struct forward *f, const struct layer *l)
     int64_t n_pair = n * hp->n_expert_used, first[EXPERTS_MAX + 1];
     float *h = forward_normed(f, l->ffn_norm), *logit = forward_take(f, n * hp->n_expert);
     float *score = forward_take(f, 2 * hp->n_expert), *gate = forward_take(f, n_pair * ff);
-    float *up = forward_take(f, n_pair * ff), *down = forward_take(f, n_pair * d);
+    float *down = forward_take(f, n_pair * d);
 
     struct product router = forward_product(f, &l->router, logit);
 
@@ -219,12 +247,8 @@ void block_moe(struct forward *f, const struct layer *l)
         route(hp, logit + i * hp->n_expert, l->router_bias, score,
               f->expert + i * hp->n_expert_used, f->expert_weight + i * hp->n_expert_used);
     sort_by_expert(f, n_pair, first);
-    int n_product = expert_products(f, l->gate_exps, gate, first, 0);
-    n_product = expert_products(f, l->up_exps, up, first, n_product);
-    ops_products(f->ops, f->product, n_product, h, d, n, f->slot_row);
-    lora_apply(f, f->product, n_product, h, d, f->slot_row, f->slot_row);
-    ops_swiglu(f->ops, gate, gate, up, n_pair, ff);
-    n_product = expert_products(f, l->down_exps, down, first, 0);
+    expert_swiglu(f, l, h, gate, first);
+    int n_product = expert_products(f, l->down_exps, NULL, down, first, 0);
     ops_products(f->ops, f->product, n_product, gate, ff, n_pair, NULL);
     lora_apply(f, f->product, n_product, gate, ff, NULL, f->slot_row);
     ops_combine(f->ops, f->x, down, f->slot, f->expert_weight, n, hp->n_expert_used, d);

@@ -31,7 +31,7 @@ enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
     o->low = aligned(n_thread * LOW_RANK_MAX * sizeof(float));
     o->scratch = aligned(n_thread * (uint64_t)o->limits.scratch_elem * sizeof(float));
     o->tiles = aligned(n_thread * o->tiles_bytes);
-    o->acc = aligned(n_thread * 2 * ACC_ELEM * sizeof(float));
+    o->acc = aligned(n_thread * 3 * ACC_ELEM * sizeof(float));
     o->latent = aligned((uint64_t)limits->latent_elem * sizeof(float));
     o->act = aligned(act_bytes);
     if (!o->row || !o->low || !o->scratch || !o->tiles || !o->acc ||

@@ -76,12 +76,16 @@ void ops_rmsnorm(struct ops *o, float *out, int64_t ld_out, const float *x, int6
                  const float *gain, int64_t n, int64_t n_col, float eps);
 
 /* One product of a list that shares its input: y[s][r] = sum over c of w[r][c] * x[index[s]][c],
- * for the slots s of [slot_begin, slot_end). */
+ * for the slots s of [slot_begin, slot_end).  With `up`, a matrix of the same shape, y is
+ * silu(w x) * (up x) instead; with `add` the result is added to y.  Neither goes with a weight
+ * whose pair_head is set. */
 struct product {
     struct weight w;
+    const struct weight *up;
     float *y;
     int64_t ld_y;
     int64_t slot_begin, slot_end;
+    bool add;
 };
 
 /* All products of the list; `x` has n_x rows, ld_x apart; `index` maps slots to rows of x

@@ -19,7 +19,7 @@ struct ops {
     float *scratch;                     /* [n_thread, limits.scratch_elem] */
     uint8_t *tiles;                     /* [n_thread, tiles_bytes]: rows packed on the way */
     uint64_t tiles_bytes;
-    float *acc;                         /* [n_thread, 2, ACC_ELEM]: sums, and results to place */
+    float *acc;                         /* [n_thread, 3, ACC_ELEM]: sums, results, more results */
     float *latent;                      /* [limits.latent_elem] */
     uint8_t *act;                       /* activations rounded to q8a */
     atomic_bool failed;
@@ -41,12 +41,12 @@ static inline uint8_t *ops_tiles(struct ops *o, int thread)
 
 static inline float *ops_acc(struct ops *o, int thread)
 {
-    return o->acc + (int64_t)thread * 2 * ACC_ELEM;
+    return o->acc + (int64_t)thread * 3 * ACC_ELEM;
 }
 
-static inline float *ops_placed(struct ops *o, int thread)
+static inline float *ops_out(struct ops *o, int thread, int which)
 {
-    return ops_acc(o, thread) + ACC_ELEM;
+    return ops_acc(o, thread) + (1 + which) * ACC_ELEM;
 }
 
 /* The bytes of n_elem activations rounded to q8a, in rows of any length. */

@@ -84,58 +84,90 @@ static const uint8_t *groups_at(struct ops *o, const struct weight *w, int64_t r
     return ops_tiles(o, thread);
 }
 
-/* Put n_row results of slots from `s` on where they belong, and blame rows that are not finite. */
-static void place_rows(const struct products_job *j, const struct product *p, int64_t r,
-                       int64_t n_row, int64_t s, int64_t n_slot, float *const *y, int thread)
+/* The block of results a job works on: rows r .. r + n_row - 1 of a product for n_slot slots from
+ * s on, each slot's `n_row` values ld apart in `out`. */
+struct block { int64_t r, n_row, s, n_slot, ld; int thread; };
+
+static void tile_block(const struct products_job *j, const struct weight *w, const struct block *b,
+                       float *out)
+{
+    struct ops *o = j->o;
+    int n_group = (int)((b->n_row + TILE_ROWS - 1) / TILE_ROWS);
+    const void *x[TILE_TOK_MAX];
+    float *to[TILE_TOK_MAX];
+    struct tile_mul m = { to, x, b->n_slot, groups_at(o, w, b->r, n_group, b->thread),
+                          n_group, w->n_col, ops_acc(o, b->thread) };
+
+    for (int64_t i = 0; i < b->n_slot; i++) {
+        int64_t row = x_row(j, b->s + i);
+        to[i] = out + i * b->ld;
+        x[i] = is_rounded(o, w->type) ? (const void *)(o->act + (uint64_t)row * j->act_row_bytes) :
+               j->x + row * j->ld_x;
+    }
+    o->k.mul[w->type](&m);
+}
+
+static void unpacked_block(const struct products_job *j, const struct weight *w,
+                           const struct block *b, float *out)
+{
+    float *row = ops_row(j->o, b->thread);
+
+    for (int64_t r = 0; r < b->n_row; r++) {
+        ops_unpack_row(j->o, w, b->r + r, row);
+        for (int64_t i = 0; i < b->n_slot; i++)
+            out[i * b->ld + r] = j->o->k.dot[QTYPE_f32](row, j->x + x_row(j, b->s + i) * j->ld_x,
+                                                        w->n_col);
+    }
+}
+
+static void multiply(const struct products_job *j, const struct weight *w, const struct block *b,
+                     float *out)
 {
     bool finite = true;
 
-    for (int64_t i = 0; i < n_slot; i++) {
-        float *to = p->y + (s + i) * p->ld_y;
-        finite = finite && j->o->k.all_finite(y[i], n_row);
-        for (int64_t k = 0; k < n_row && y[i] != to + r; k++)
-            to[weight_place(&p->w, r + k)] = y[i][k];
+    if (!has_tiles(j->o, w->type)) {
+        unpacked_block(j, w, b, out);
+        return;
     }
-    for (int64_t k = 0; k < n_row && !finite; k++)
-        ops_unpack_row(j->o, &p->w, r + k, ops_row(j->o, thread));
+    tile_block(j, w, b, out);
+    for (int64_t i = 0; i < b->n_slot; i++)
+        finite = finite && j->o->k.all_finite(out + i * b->ld, b->n_row);
+    for (int64_t r = 0; r < b->n_row && !finite; r++)   /* blames a row when it is at fault */
+        ops_unpack_row(j->o, w, b->r + r, ops_row(j->o, b->thread));
 }
 
-static void tile_job(const struct products_job *j, const struct product *p, int64_t r,
-                     int n_group, int thread)
+/* Put a slot's n_row results where they belong. */
+static void place(const struct ops *o, const struct product *p, const struct block *b, int64_t i,
+                  const float *out)
+{
+    float *y = p->y + (b->s + i) * p->ld_y;
+
+    if (p->w.pair_head)
+        for (int64_t r = 0; r < b->n_row; r++)
+            y[weight_place(&p->w, b->r + r)] = out[r];
+    else if (p->add)
+        o->k.axpy(y + b->r, 1, out, b->n_row);
+    else
+        memcpy(y + b->r, out, (size_t)b->n_row * sizeof(float));
+}
+
+static void product_rows(const struct products_job *j, const struct product *p, int64_t r,
+                         int64_t n_row, int thread)
 {
     struct ops *o = j->o;
-    int64_t n_row = p->w.n_row - r < n_group * TILE_ROWS ? p->w.n_row - r : n_group * TILE_ROWS;
-    bool direct = !p->w.pair_head && n_row == n_group * TILE_ROWS;
-    const void *x[TILE_TOK_MAX];
-    float *y[TILE_TOK_MAX];
-    struct tile_mul m = { y, x, 0, groups_at(o, &p->w, r, n_group, thread), n_group, p->w.n_col,
-                          ops_acc(o, thread) };
+    float *out = ops_out(o, thread, 0), *up = ops_out(o, thread, 1);
+    struct block b = { r, n_row, 0, 0, (n_row + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS, thread };
 
-    for (int64_t s = p->slot_begin; s < p->slot_end; s += m.n_x) {
-        m.n_x = p->slot_end - s < TILE_TOK_MAX ? p->slot_end - s : TILE_TOK_MAX;
-        for (int64_t i = 0; i < m.n_x; i++) {
-            int64_t row = x_row(j, s + i);
-            x[i] = is_rounded(o, p->w.type) ? (const void *)(o->act + (uint64_t)row *
-                   j->act_row_bytes) : j->x + row * j->ld_x;
-            y[i] = direct ? p->y + (s + i) * p->ld_y + r :
-                   ops_placed(o, thread) + i * n_group * TILE_ROWS;
+    for (b.s = p->slot_begin; b.s < p->slot_end; b.s += b.n_slot) {
+        b.n_slot = p->slot_end - b.s < TILE_TOK_MAX ? p->slot_end - b.s : TILE_TOK_MAX;
+        multiply(j, &p->w, &b, out);
+        if (p->up)
+            multiply(j, p->up, &b, up);
+        for (int64_t i = 0; i < b.n_slot; i++) {
+            if (p->up)
+                o->k.swiglu(out + i * b.ld, out + i * b.ld, up + i * b.ld, n_row);
+            place(o, p, &b, i, out + i * b.ld);
         }
-        o->k.mul[p->w.type](&m);
-        place_rows(j, p, r, n_row, s, m.n_x, y, thread);
-    }
-}
-
-static void unpacked_rows(const struct products_job *j, const struct product *p, int64_t r,
-                          int64_t n_row, int thread)
-{
-    struct ops *o = j->o;
-    float *row = ops_row(o, thread);
-
-    for (; n_row > 0; n_row--, r++) {
-        ops_unpack_row(o, &p->w, r, row);
-        for (int64_t s = p->slot_begin; s < p->slot_end; s++)
-            p->y[s * p->ld_y + weight_place(&p->w, r)] =
-                o->k.dot[QTYPE_f32](row, j->x + x_row(j, s) * j->ld_x, p->w.n_col);
     }
 }
 
@@ -157,10 +189,7 @@ static void product_job(void *arg, int64_t job, int thread)
         job -= jobs_of(p);
     int64_t rows = job_groups(p) * TILE_ROWS, r = job * rows;
     int64_t n_row = r + rows < p->w.n_row ? rows : p->w.n_row - r;
-    if (has_tiles(j->o, p->w.type))
-        tile_job(j, p, r, (int)((n_row + TILE_ROWS - 1) / TILE_ROWS), thread);
-    else
-        unpacked_rows(j, p, r, n_row, thread);
+    product_rows(j, p, r, n_row, thread);
 }
 
 void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
@@ -174,7 +203,7 @@ void ops_products(struct ops *o, const struct product *p, int n_product, const f
     for (int i = 0; i < n_product; i++) {
         ASSERT(p[i].w.n_col == p[0].w.n_col && p[i].w.n_col <= o->limits.col);
         n_job += jobs_of(&p[i]);
-        round = round || is_rounded(o, p[i].w.type);
+        round = round || is_rounded(o, p[i].w.type) || (p[i].up && is_rounded(o, p[i].up->type));
     }
     if (round) {
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);
