@@ -90,8 +90,8 @@ void block_attn_gqa(struct forward *f, const struct layer *l)
     add_bias(f, v, l->v_bias, n_v);
     norm_heads(f, q, l->q_norm, hp->n_head);
     norm_heads(f, k, l->k_norm, hp->n_head_kv);
-    ops_rope(f->ops, q, n_q, hp->n_head, hp->head_dim, f->rows.pos, n, &f->rope);
-    ops_rope(f->ops, k, n_k, hp->n_head_kv, hp->head_dim, f->rows.pos, n, &f->rope);
+    ops_rope(f->ops, q, n_q, hp->n_head, hp->head_dim, f->turn, n, &f->rope);
+    ops_rope(f->ops, k, n_k, hp->n_head_kv, hp->head_dim, f->turn, n, &f->rope);
     ops_kv_write(f->ops, &f->rows, &l->kv, 0, k, n_k);
     ops_kv_write(f->ops, &f->rows, &l->kv, 1, v, n_v);
     ops_attn(f->ops, out, q, &f->rows, &l->kv, &shape);
@@ -132,8 +132,8 @@ void block_attn_mla(struct forward *f, const struct layer *l)
         forward_products(f, p, 2, h, hp->dim[DIM_EMBD]);
     }
     ops_rmsnorm(f->ops, a, n_a, a, n_a, l->kv_a_norm, n, hp->kv_lora, hp->eps);
-    ops_rope(f->ops, q + hp->nope, n_q, hp->n_head, qk, f->rows.pos, n, &f->rope);
-    ops_rope(f->ops, a + hp->kv_lora, n_a, 1, hp->n_rot, f->rows.pos, n, &f->rope);
+    ops_rope(f->ops, q + hp->nope, n_q, hp->n_head, qk, f->turn, n, &f->rope);
+    ops_rope(f->ops, a + hp->kv_lora, n_a, 1, hp->n_rot, f->turn, n, &f->rope);
     ops_kv_write(f->ops, &f->rows, &l->kv, 0, a, n_a);
     ops_kv_write(f->ops, &f->rows, &l->kv, 1, a + hp->kv_lora, n_a);
     w.delta = lora_rows(f, l->kv_b.id);

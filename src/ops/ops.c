@@ -246,35 +246,56 @@ void ops_swiglu(struct ops *o, float *out, const float *gate, const float *up, i
 }
 
 struct rope_job {
-    float *x;
+    float *x, *table;
+    const float *angle;
     int64_t ld_x, n_head, head_ld;
     const int64_t *pos;
     const struct rope *rope;
 };
 
 /* Angles in double: at position 160,000 an f32 product would be off by 0.01 radians. */
-static void rope_row(void *arg, int64_t i, int thread)
+static void rope_table_row(void *arg, int64_t i, int thread)
 {
     const struct rope_job *j = arg;
-    float *x = j->x + i * j->ld_x;
+    float *to = j->table + i * j->rope->n_freq * 2;
 
     (void)thread;
     for (int64_t f = 0; f < j->rope->n_freq; f++) {
         double angle = (double)j->pos[i] * (double)j->rope->freq[f];
-        float c = (float)cos(angle) * j->rope->mscale, s = (float)sin(angle) * j->rope->mscale;
-        int64_t first = j->rope->half ? f : 2 * f, apart = j->rope->half ? j->rope->n_freq : 1;
-        for (int64_t h = 0; h < j->n_head; h++) {
-            float *p = x + h * j->head_ld + first, a = p[0], b = p[apart];
-            p[0] = a * c - b * s;
-            p[apart] = a * s + b * c;
-        }
+        to[2 * f] = (float)cos(angle) * j->rope->mscale;
+        to[2 * f + 1] = (float)sin(angle) * j->rope->mscale;
     }
 }
 
-void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
-              const int64_t *pos, int64_t n, const struct rope *rope)
+void ops_rope_table(struct ops *o, float *table, const int64_t *pos, int64_t n,
+                    const struct rope *rope)
 {
-    struct rope_job j = { x, ld_x, n_head, head_ld, pos, rope };
+    struct rope_job j = { .table = table, .pos = pos, .rope = rope };
+
+    pool_run(o->pool, n, rope_table_row, &j);
+}
+
+static void rope_row(void *arg, int64_t i, int thread)
+{
+    const struct rope_job *j = arg;
+    int64_t n = j->rope->n_freq, apart = j->rope->half ? n : 1, step = j->rope->half ? 1 : 2;
+    const float *t = j->angle + i * n * 2;
+    float *x = j->x + i * j->ld_x;
+
+    (void)thread;
+    for (int64_t h = 0; h < j->n_head; h++, x += j->head_ld)
+        for (int64_t f = 0; f < n; f++) {
+            float *p = x + f * step, a = p[0], b = p[apart], c = t[2 * f], s = t[2 * f + 1];
+            p[0] = a * c - b * s;
+            p[apart] = a * s + b * c;
+        }
+}
+
+void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
+              const float *table, int64_t n, const struct rope *rope)
+{
+    struct rope_job j = { .x = x, .angle = table, .ld_x = ld_x, .n_head = n_head,
+                          .head_ld = head_ld, .rope = rope };
 
     pool_run(o->pool, n, rope_row, &j);
 }

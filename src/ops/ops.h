@@ -120,13 +120,18 @@ void ops_combine(struct ops *o, float *x, const float *y, const int32_t *slot,
 void ops_swiglu(struct ops *o, float *out, const float *gate, const float *up, int64_t n,
                 int64_t n_col);
 
-/* Rotary positions on adjacent pairs (2i, 2i+1), or with `half` on (i, i + n_freq): each of
- * n_head heads of a row starts head_ld apart and rotates its first 2 * n_freq elements by
- * pos * freq[i], times mscale.
+/* Rotary positions on adjacent pairs (2i, 2i+1), or with `half` on (i, i + n_freq): pair i of
+ * the token at pos turns by pos * freq[i], times mscale.
  * Source: arXiv 2104.09864; freq after arXiv 2309.00071 where a model uses YaRN. */
 struct rope { const float *freq; int64_t n_freq; float mscale; bool half; };
+
+/* table [n, n_freq, 2] <- cosine and sine of each row's pairs: the same for all layers. */
+void ops_rope_table(struct ops *o, float *table, const int64_t *pos, int64_t n,
+                    const struct rope *rope);
+
+/* Each of n_head heads of a row starts head_ld apart and turns its first 2 * n_freq elements. */
 void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
-              const int64_t *pos, int64_t n, const struct rope *rope);
+              const float *table, int64_t n, const struct rope *rope);
 
 /* Rows of a step as attention sees them: row i is token pos[i] of sequence seq[i]; kind as in
  * model.h (0 prompt, 1 sampled).  Rows of one sequence are consecutive and rising. */
