@@ -65,8 +65,13 @@ $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
-$(BUILD)/test_pool: $(BUILD)/src/base/pool.o $(BUILD)/src/base/err.o $(BUILD)/tests/tsan/test_pool.o
-	$(call run,LINK) $(CC) $(OPT) -o $@ $^ -pthread
+$(BUILD)/test_pool: $(patsubst %,$(BUILD)/src/base/%.o,pool place err) $(BUILD)/tests/tsan/test_pool.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# What a barrier costs, and how a loop fares beside busy neighbours: no test, it prints.
+$(BUILD)/pool_speed: $(patsubst %,$(BUILD)/src/base/%.o,pool place cgroup err) \
+                     $(BUILD)/tests/bench/pool_speed.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)

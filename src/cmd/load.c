@@ -201,6 +201,8 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     if (e == OK && tokenizer)
         e = tokenizer_new(&l->tok, l->weights);
     mo.n_thread = l->n_thread;
+    mo.no_pin = opt_flag(o, OPT_no_pin);
+    mo.cpu_quota = l->machine.cpu_quota;
     mo.isa = l->isa;
     mo.kv_type = l->kv_type;
     if (e == OK)

@@ -156,6 +156,8 @@ static enum err new_freq(struct model *m)
 
 enum err model_open(struct model **out, const struct weights *w, const struct model_options *o)
 {
+    struct pool_options po = { .n_thread = o->n_thread, .no_pin = o->no_pin,
+                               .cpu_quota = o->cpu_quota };
     struct model *m = calloc(1, sizeof(*m));
     enum err e;
 
@@ -166,7 +168,7 @@ enum err model_open(struct model **out, const struct weights *w, const struct mo
     m->w = w;
     m->n_batch_max = o->n_batch_max;
     if ((e = bind_weights(&m->b, w)) || (e = kv_check_type(m, o->kv_type)) ||
-        (e = new_memory(m, o)) || (e = pool_new(&m->pool, o->n_thread)) || (e = new_ops(m, o)) ||
+        (e = new_memory(m, o)) || (e = pool_new(&m->pool, &po)) || (e = new_ops(m, o)) ||
         (e = new_freq(m)))
         goto fail;
     m->kv = (struct kv_spec){ .type = o->kv_type, .n_layer = m->b.hp.n_layer };

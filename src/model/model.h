@@ -25,7 +25,9 @@ struct model;
 enum tok_kind { TOK_PROMPT = 0, TOK_SAMPLED = 1 };
 
 struct model_options {
-    int n_thread;                       /* at least 1 */
+    int n_thread;                       /* at least 1; these three as struct pool_options */
+    bool no_pin;
+    double cpu_quota;
     unsigned isa;                       /* kernels allowed; see isa_detect() */
     bool exact;                         /* f32 arithmetic on dequantised weights */
     enum qtype kv_type;                 /* f32, f16, bf16 or q8_0 */
