@@ -21,7 +21,7 @@
  */
 #include "base/pool.h"
 
-#include "base/place.h"
+#include "base/seats.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -68,7 +68,7 @@ struct pool {
     int n_started;                      /* workers that exist */
     long spin_ns;
     struct worker *worker;              /* [n_thread] */
-    struct place_plan plan;
+    struct seat_plan plan;
     uint64_t *weight_before;            /* [n_thread + 1]: sum of the weights of those before */
     bool narrowed;                      /* the caller's thread, from this mask: */
     cpu_set_t mask;
@@ -135,7 +135,7 @@ static bool is_taken(const struct pool *p, int core, int n)
  * number moves to a core that no other has. */
 static void leave_shared_core(struct pool *p, int thread)
 {
-    const struct place *own = &p->plan.at[thread];
+    const struct seat *own = &p->plan.at[thread];
     int core = note_core(p, thread);
 
     if (core < 0 || !is_taken(p, core, thread))
@@ -145,7 +145,7 @@ static void leave_shared_core(struct pool *p, int thread)
         if (!CPU_ISSET((size_t)cpu, &own->cpus) ||
             is_taken(p, p->plan.core_of[cpu], p->n_thread))
             continue;
-        place_move(own, 0, cpu);
+        seats_move(own, 0, cpu);
         note_core(p, thread);
         return;
     }
@@ -183,7 +183,7 @@ static void lend_core(struct pool *p, int thread)
         if ((i && !atomic_load(&w->inside)) || atomic_exchange(&w->helped, true))
             continue;
         if ((lost = has_lost_core(w)))
-            place_move(&p->plan.at[i], w->tid, cpu);
+            seats_move(&p->plan.at[i], w->tid, cpu);
         atomic_store(&w->helped, false);
     }
 }
@@ -367,8 +367,8 @@ static bool read_loop(struct pool *p, struct loop *l)
 /* A thread's own part of its record, and its place. */
 static void enter(struct worker *w)
 {
-    const struct place_plan *plan = &w->pool->plan;
-    const struct place *own = &plan->at[w->thread];
+    const struct seat_plan *plan = &w->pool->plan;
+    const struct seat *own = &plan->at[w->thread];
 
     w->tid = gettid();
     w->cpu = -1;
@@ -482,7 +482,7 @@ static enum err new_parts(struct pool *p, const struct pool_options *o)
     if (posix_memalign((void **)&p->worker, LINE, n * sizeof(*p->worker)))
         p->worker = NULL;
     if (!p->weight_before || !p->worker ||
-        !place_threads(&p->plan, p->n_thread, &p->mask, known && !o->no_pin))
+        !seats_threads(&p->plan, p->n_thread, &p->mask, known && !o->no_pin))
         return err_set(ERR_NOMEM, "POOL-03", "no memory for %d threads", p->n_thread);
     memset(p->worker, 0, n * sizeof(*p->worker));
     for (size_t i = 0; i < n; i++)
@@ -528,7 +528,7 @@ void pool_free(struct pool *p)
         pthread_join(p->worker[i].id, NULL);
     if (p->narrowed)
         sched_setaffinity(0, sizeof(p->mask), &p->mask);
-    place_release(&p->plan);
+    seats_release(&p->plan);
     free(p->weight_before);
     free(p->worker);
     free(p);

@@ -27,7 +27,7 @@ enum { POOL_THREADS_MAX = 1024 };
 
 struct pool_options {
     int n_thread;                       /* with the caller's */
-    bool no_pin;                        /* leave the choice of cores to the system; see place.h */
+    bool no_pin;                        /* leave the choice of cores to the system; see seats.h */
     double cpu_quota;                   /* cores the control group allows; 0: no limit */
 };
 

@@ -1,9 +1,9 @@
-/* place.c - see place.h.
+/* seats.c - see seats.h.
  *
  * A slot is one hardware thread of an allowed core.  Slots are taken by rank (first hardware
  * thread of every core, then the second), then speed, then in turn over the nodes.
  */
-#include "base/place.h"
+#include "base/seats.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -120,15 +120,15 @@ static void find_slots(struct slots *s, hwloc_topology_t topo, hwloc_const_bitma
         add_core(s, topo, core, allowed);
 }
 
-static void fill(struct place_plan *out, const struct slots *s)
+static void fill(struct seat_plan *out, const struct slots *s)
 {
     for (int k = 0; k < s->n; k++)
         out->core_of[s->at[k].cpu] = out->n <= s->n_core ? s->at[k].core : s->at[k].cpu;
     for (int i = 0; i < out->n; i++) {
         const struct slot *own = &s->at[i];
-        struct place *p = &out->at[i];
+        struct seat *p = &out->at[i];
         uint32_t sharing = 0;
-        *p = (struct place){ .home = own->cpu, .node = own->node };
+        *p = (struct seat){ .home = own->cpu, .node = own->node };
         for (int k = 0; k < s->n; k++) {
             sharing += k < out->n && s->at[k].core == own->core;
             if (s->at[k].node == own->node && s->at[k].weight == own->weight)
@@ -139,7 +139,7 @@ static void fill(struct place_plan *out, const struct slots *s)
     out->kept = true;
 }
 
-static bool plan_none(struct place_plan *out, int n)
+static bool plan_none(struct seat_plan *out, int n)
 {
     out->n = n;
     out->kept = false;
@@ -147,11 +147,11 @@ static bool plan_none(struct place_plan *out, int n)
     for (int i = 0; i < CPU_SETSIZE; i++)
         out->core_of[i] = -1;
     for (int i = 0; out->at && i < n; i++)
-        out->at[i] = (struct place){ .home = -1, .weight = 1 };
+        out->at[i] = (struct seat){ .home = -1, .weight = 1 };
     return out->at;
 }
 
-bool place_plan(struct place_plan *out, int n, hwloc_topology_t topo, hwloc_const_bitmap_t allowed)
+bool seats_plan(struct seat_plan *out, int n, hwloc_topology_t topo, hwloc_const_bitmap_t allowed)
 {
     struct slots s;
 
@@ -167,7 +167,7 @@ bool place_plan(struct place_plan *out, int n, hwloc_topology_t topo, hwloc_cons
     return true;
 }
 
-bool place_threads(struct place_plan *out, int n, const cpu_set_t *mask, bool keep)
+bool seats_threads(struct seat_plan *out, int n, const cpu_set_t *mask, bool keep)
 {
     hwloc_topology_t topo;
     hwloc_bitmap_t allowed = NULL;
@@ -179,19 +179,19 @@ bool place_threads(struct place_plan *out, int n, const cpu_set_t *mask, bool ke
     for (int cpu = 0; ok && cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET((size_t)cpu, mask))
             hwloc_bitmap_set(allowed, (unsigned)cpu);
-    ok = ok ? place_plan(out, n, topo, allowed) : plan_none(out, n);
+    ok = ok ? seats_plan(out, n, topo, allowed) : plan_none(out, n);
     hwloc_bitmap_free(allowed);
     hwloc_topology_destroy(topo);
     return ok;
 }
 
-void place_release(struct place_plan *p)
+void seats_release(struct seat_plan *p)
 {
     free(p->at);
     p->at = NULL;
 }
 
-void place_move(const struct place *p, pid_t thread, int cpu)
+void seats_move(const struct seat *p, pid_t thread, int cpu)
 {
     cpu_set_t there;
 

@@ -1,11 +1,11 @@
-/* test_place.c - which cores threads get, on made-up machines of hwloc. */
-#include "base/place.h"
+/* test_seats.c - which cores threads get, on made-up machines of hwloc. */
+#include "base/seats.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 /* A topology, and what of it is allowed: all, until a test takes something away. */
-struct made { hwloc_topology_t topo; hwloc_bitmap_t allowed; struct place_plan plan; };
+struct made { hwloc_topology_t topo; hwloc_bitmap_t allowed; struct seat_plan plan; };
 
 static struct made make(const char *text)
 {
@@ -20,13 +20,13 @@ static struct made make(const char *text)
 
 static void plan(struct made *m, int n)
 {
-    cr_assert(place_plan(&m->plan, n, m->topo, m->allowed));
+    cr_assert(seats_plan(&m->plan, n, m->topo, m->allowed));
     cr_assert_eq(m->plan.n, n);
 }
 
 static void release(struct made *m)
 {
-    place_release(&m->plan);
+    seats_release(&m->plan);
     hwloc_bitmap_free(m->allowed);
     hwloc_topology_destroy(m->topo);
 }
@@ -55,7 +55,7 @@ static void add_kind(struct made *m, int first, int last, int rank, const char *
     hwloc_bitmap_free(set);
 }
 
-Test(place, one_thread_for_each_core_leaves_second_hardware_threads_alone)
+Test(seats, one_thread_for_each_core_leaves_second_hardware_threads_alone)
 {
     struct made m = make("numa:2 core:4 pu:2");
 
@@ -71,7 +71,7 @@ Test(place, one_thread_for_each_core_leaves_second_hardware_threads_alone)
     release(&m);
 }
 
-Test(place, few_threads_are_spread_over_the_nodes_and_numbered_by_node)
+Test(seats, few_threads_are_spread_over_the_nodes_and_numbered_by_node)
 {
     struct made m = make("numa:2 core:4 pu:2");
 
@@ -82,7 +82,7 @@ Test(place, few_threads_are_spread_over_the_nodes_and_numbered_by_node)
     release(&m);
 }
 
-Test(place, more_threads_than_cores_share_some_and_weigh_half_there)
+Test(seats, more_threads_than_cores_share_some_and_weigh_half_there)
 {
     struct made m = make("core:3 pu:2");
 
@@ -94,7 +94,7 @@ Test(place, more_threads_than_cores_share_some_and_weigh_half_there)
     release(&m);
 }
 
-Test(place, more_threads_than_processors_are_not_kept)
+Test(seats, more_threads_than_processors_are_not_kept)
 {
     struct made m = make("core:2 pu:2");
 
@@ -107,7 +107,7 @@ Test(place, more_threads_than_processors_are_not_kept)
     release(&m);
 }
 
-Test(place, only_allowed_processors_are_used)
+Test(seats, only_allowed_processors_are_used)
 {
     struct made m = make("numa:2 core:4 pu:2");
 
@@ -125,7 +125,7 @@ Test(place, only_allowed_processors_are_used)
     release(&m);
 }
 
-Test(place, fast_cores_come_first_and_weigh_more)
+Test(seats, fast_cores_come_first_and_weigh_more)
 {
     struct made m = make("core:6 pu:1");
 
@@ -142,7 +142,7 @@ Test(place, fast_cores_come_first_and_weigh_more)
     release(&m);
 }
 
-Test(place, small_intel_cores_count_half_their_frequency)
+Test(seats, small_intel_cores_count_half_their_frequency)
 {
     struct made m = make("core:4 pu:1");
 
@@ -154,7 +154,7 @@ Test(place, small_intel_cores_count_half_their_frequency)
     release(&m);
 }
 
-Test(place, a_topology_without_cores_is_planned_by_processors)
+Test(seats, a_topology_without_cores_is_planned_by_processors)
 {
     struct made m = make("pu:4");
 
@@ -163,21 +163,21 @@ Test(place, a_topology_without_cores_is_planned_by_processors)
     release(&m);
 }
 
-Test(place, this_machine_keeps_threads_within_its_mask)
+Test(seats, this_machine_keeps_threads_within_its_mask)
 {
-    struct place_plan p;
+    struct seat_plan p;
     cpu_set_t mask;
     int n;
 
     cr_assert(!sched_getaffinity(0, sizeof(mask), &mask));
     n = CPU_COUNT(&mask);
-    cr_assert(place_threads(&p, n, &mask, true));
+    cr_assert(seats_threads(&p, n, &mask, true));
     cr_expect(n < 2 || p.kept);
     for (int i = 0; i < n && p.kept; i++)
         for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
             cr_expect(!CPU_ISSET((size_t)cpu, &p.at[i].cpus) || CPU_ISSET((size_t)cpu, &mask));
-    place_release(&p);
-    cr_assert(place_threads(&p, n, &mask, false));
+    seats_release(&p);
+    cr_assert(seats_threads(&p, n, &mask, false));
     cr_expect_not(p.kept);
-    place_release(&p);
+    seats_release(&p);
 }

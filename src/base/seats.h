@@ -1,4 +1,4 @@
-/* place.h - the cores of a pool's threads, and how fast those are.
+/* seats.h - the cores of a pool's threads, and how fast those are.
  *
  * Threads get one physical core each, the fastest first and the nodes in turn; second hardware
  * threads only when there are more threads than cores.  Thread numbers rise with the nodes.
@@ -6,8 +6,8 @@
  * that is busy on its core it can go to another, and two programs that plan the same way do not
  * meet on the same few cores.
  */
-#ifndef BASE_PLACE_H
-#define BASE_PLACE_H
+#ifndef BASE_SEATS_H
+#define BASE_SEATS_H
 
 #include <hwloc.h>
 #include <sched.h>
@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct place {
+struct seat {
     cpu_set_t cpus;                     /* where it may run: all of its node and speed */
     int home;                           /* the processor planned for it alone */
     int node;                           /* NUMA node, the system's number */
@@ -24,26 +24,26 @@ struct place {
 
 enum { PLACE_WEIGHT_MAX = 1 << 20 };
 
-struct place_plan {
+struct seat_plan {
     int n;
     bool kept;                          /* false: threads run wherever the system likes, all
                                            `home` are -1 and all weights equal */
-    struct place *at;                   /* [n] */
+    struct seat *at;                   /* [n] */
     int core_of[CPU_SETSIZE];           /* two threads on one core take turns; -1: not ours.
                                            A core is a hardware thread when those are shared out */
 };
 
 /* Plan for the processors `allowed` of a topology; kept is false when there are more threads
- * than processors.  False: no memory.  place_release(). */
-bool place_plan(struct place_plan *out, int n, hwloc_topology_t topo, hwloc_const_bitmap_t allowed);
+ * than processors.  False: no memory.  seats_release(). */
+bool seats_plan(struct seat_plan *out, int n, hwloc_topology_t topo, hwloc_const_bitmap_t allowed);
 
 /* The same for this machine and the affinity mask; `keep` false keeps no thread anywhere. */
-bool place_threads(struct place_plan *out, int n, const cpu_set_t *mask, bool keep);
+bool seats_threads(struct seat_plan *out, int n, const cpu_set_t *mask, bool keep);
 
-void place_release(struct place_plan *p);
+void seats_release(struct seat_plan *p);
 
 /* Move a thread of this process (0: the calling one) to one of its processors, from where the
  * system may move it again. */
-void place_move(const struct place *p, pid_t thread, int cpu);
+void seats_move(const struct seat *p, pid_t thread, int cpu);
 
 #endif
