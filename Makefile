@@ -65,11 +65,11 @@ $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
-$(BUILD)/test_pool: $(patsubst %,$(BUILD)/src/base/%.o,pool place err) $(BUILD)/tests/tsan/test_pool.o
+$(BUILD)/test_pool: $(patsubst %,$(BUILD)/src/base/%.o,pool seats err) $(BUILD)/tests/tsan/test_pool.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # What a barrier costs, and how a loop fares beside busy neighbours: no test, it prints.
-$(BUILD)/pool_speed: $(patsubst %,$(BUILD)/src/base/%.o,pool place cgroup err) \
+$(BUILD)/pool_speed: $(patsubst %,$(BUILD)/src/base/%.o,pool seats cgroup err) \
                      $(BUILD)/tests/bench/pool_speed.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
