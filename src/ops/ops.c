@@ -279,23 +279,3 @@ void ops_kv_write(struct ops *o, const struct attn_rows *rows, const struct kv_l
 
     pool_run(o->pool, rows->n, kv_write_row, &j);
 }
-
-void softmax_page(const struct kernels *k, struct softmax_state *s, float *acc, float *score,
-                  int64_t n_key, const float *value, int64_t ld, int64_t n)
-{
-    float max = s->max;
-
-    for (int64_t t = 0; t < n_key; t++)
-        max = score[t] > max ? score[t] : max;
-    if (max > s->max) {
-        float shrink = expf(s->max - max);
-        s->sum *= shrink;
-        k->scale(acc, shrink, n);
-        s->max = max;
-    }
-    for (int64_t t = 0; t < n_key; t++) {
-        float p = expf(score[t] - max);
-        s->sum += p;
-        k->axpy(acc, p, value + t * ld, n);
-    }
-}

@@ -131,7 +131,8 @@ static void check_softmax_row(struct found *f, softmax_fn *fast, const struct ke
                               enum kind kind, float max, float scale)
 {
     int64_t n = f->n;
-    float *x = check_guarded_f32(n), *want = check_guarded_f32(n), *moved = check_guarded_f32(n + 1);
+    float *x = check_guarded_f32(n), *want = check_guarded_f32(n);
+    float *moved = check_guarded_f32(n + 1);
     float max_want = max, max_got = max, max_moved = max, sum_want, sum_got;
 
     check_fill(x, n, kind);

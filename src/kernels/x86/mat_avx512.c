@@ -102,7 +102,7 @@ static inline __attribute__((always_inline)) void transpose16(__m512 r[16])
         r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
         r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
     }
-    UNROLL for (int i = 0; i < 4; i++) {        /* r[4g + i]: columns 4q + i of rows 4g.. in quarter q */
+    UNROLL for (int i = 0; i < 4; i++) {        /* quarter q of r[4g + i]: column 4q + i */
         t[i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
         t[4 + i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xdd);
         t[8 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
