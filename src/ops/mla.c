@@ -27,7 +27,8 @@ enum {
     RUN_ROWS = 1024, BLOCK_ROWS = 48,           /* expanded */
     SLICE_ROWS = 16, HEAD_BLOCK = 32,           /* absorbed */
     CHUNK_PAGES = 4, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
-    STRIP = 16,                                 /* rows of k_b turned at a time */
+    STRIP = 64, K_STRIP = 16,                   /* rows of k_b, of kv_b unpacked at a time */
+    TOK_PART = 22, COL_PART = 64,               /* of a page between two prefetches */
 };
 
 struct mla_job {
@@ -46,22 +47,34 @@ struct mla_job {
     struct softmax_state *state;        /* of z: [n_row, n_head] */
 };
 
+/* Row i of W_UK of a head, [lora]; where the file stores kv_b. */
+static void unpack_k_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
+{
+    ops_unpack_row(j->o, j->w->kv_b, head * (j->sh->nope + j->sh->v) + i, row);
+}
+
+/* Columns [l, l + n) of W_UK of a head, [nope, n], rows ld apart, from as many rows of k_b;
+ * `strip` is room for them. */
+static void unpack_k_columns(const struct mla_job *j, int64_t head, int64_t l, int64_t n,
+                             float *wk, int64_t ld, float *strip)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t i = 0; i < n; i++)
+        ops_unpack_row(j->o, j->w->k_b, head * sh->lora + l + i, strip + i * sh->nope);
+    j->o->k.transpose(wk, ld, strip, sh->nope, n, sh->nope);
+}
+
 /* W_UK of a head as [nope, lora], rows ld apart; `strip` is room for STRIP rows of k_b. */
 static void unpack_k(const struct mla_job *j, int64_t head, float *wk, int64_t ld, float *strip)
 {
     const struct mla_shape *sh = j->sh;
 
-    if (j->w->kv_b) {
-        for (int64_t i = 0; i < sh->nope; i++)
-            ops_unpack_row(j->o, j->w->kv_b, head * (sh->nope + sh->v) + i, wk + i * ld);
-        return;
-    }
-    for (int64_t l = 0; l < sh->lora; l += STRIP) {
-        int64_t n = sh->lora - l < STRIP ? sh->lora - l : STRIP;
-        for (int64_t i = 0; i < n; i++)
-            ops_unpack_row(j->o, j->w->k_b, head * sh->lora + l + i, strip + i * sh->nope);
-        j->o->k.transpose(wk + l, ld, strip, sh->nope, n, sh->nope);
-    }
+    for (int64_t i = 0; i < sh->nope && j->w->kv_b; i++)
+        unpack_k_row(j, head, i, wk + i * ld);
+    for (int64_t l = 0; l < sh->lora && j->w->k_b; l += STRIP)
+        unpack_k_columns(j, head, l, sh->lora - l < STRIP ? sh->lora - l : STRIP, wk + l, ld,
+                         strip);
 }
 
 /* Row i of W_UV of a head, [lora]. */
@@ -138,7 +151,7 @@ struct expanded {
     float *w, *strip, *c, *c_t, *key_t, *value_t, *value, *score;
     struct softmax_state *state;
 };
-struct absorbed { float *w, *strip, *row, *q_t, *page, *score_t, *score; };
+struct absorbed { float *w, *strip, *q_t, *page, *score_t, *score; };
 
 static int64_t head_block(const struct mla_shape *sh)
 {
@@ -171,12 +184,19 @@ static struct expanded cut_expanded(float *at, const struct mla_shape *sh)
     return s;
 }
 
+/* Of w: a strip of kv_b's or v_b's rows, or of k_b's, turned. */
+static int64_t absorbed_w(const struct mla_shape *sh)
+{
+    int64_t rows = K_STRIP * sh->lora, columns = STRIP * sh->nope;
+    return rows > columns ? rows : columns;
+}
+
 static int64_t absorbed_elem(const struct mla_shape *sh)
 {
     int64_t n_key = sh->lora + sh->rope;
 
-    return sh->nope * attn_pad(sh->lora) + STRIP * sh->nope + sh->lora +
-           n_key * head_block(sh) + KV_PAGE_TOK * (attn_pad(n_key) + 2 * head_block(sh));
+    return absorbed_w(sh) + STRIP * sh->nope + n_key * head_block(sh) +
+           KV_PAGE_TOK * (attn_pad(n_key) + 2 * head_block(sh));
 }
 
 static struct absorbed cut_absorbed(float *at, const struct mla_shape *sh)
@@ -184,13 +204,12 @@ static struct absorbed cut_absorbed(float *at, const struct mla_shape *sh)
     struct absorbed s;
     int64_t n_head = head_block(sh), n_key = sh->lora + sh->rope;
 
-    s.w = at;
-    s.page = s.w + sh->nope * attn_pad(sh->lora);
+    s.page = at;
     s.score = s.page + KV_PAGE_TOK * attn_pad(n_key);
     s.score_t = s.score + KV_PAGE_TOK * n_head;
     s.q_t = s.score_t + KV_PAGE_TOK * n_head;
-    s.strip = s.q_t + n_key * n_head;
-    s.row = s.strip + STRIP * sh->nope;
+    s.w = s.q_t + n_key * n_head;
+    s.strip = s.w + absorbed_w(sh);
     return s;
 }
 
@@ -271,19 +290,39 @@ static void expanded_head(void *arg, int64_t head, int thread)
         k->scale(out + r * ld_out, 1 / s.state[r - j->begin].sum, sh->v);
 }
 
+/* qc of row i from rows or columns of W_UK: a cut of the sum changes no bit. */
+static void absorb_strip(const struct mla_job *j, int64_t head, const float *w, int64_t ld,
+                         int64_t first_col, int64_t n_col, int64_t first_row, int64_t n_row)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t i = 0; i < j->n_row; i++) {
+        const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
+        j->o->k.mat_mul(j->qc + (i * sh->n_head + head) * sh->lora + first_col, sh->lora,
+                        q + first_row, sh->nope, w, ld, 1, n_col, n_row, first_row > 0);
+    }
+}
+
 static void absorb_query(void *arg, int64_t head, int thread)
 {
     const struct mla_job *j = arg;
     const struct mla_shape *sh = j->sh;
     struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
-    int64_t ld_w = attn_pad(sh->lora);
 
-    unpack_k(j, head, s.w, ld_w, s.strip);
+    for (int64_t i = 0, n; i < sh->nope && j->w->kv_b; i += n) {
+        n = sh->nope - i < K_STRIP ? sh->nope - i : K_STRIP;
+        for (int64_t r = 0; r < n; r++)
+            unpack_k_row(j, head, i + r, s.w + r * sh->lora);
+        absorb_strip(j, head, s.w, sh->lora, 0, sh->lora, i, n);
+    }
+    for (int64_t l = 0, n; l < sh->lora && j->w->k_b; l += n) {
+        n = sh->lora - l < STRIP ? sh->lora - l : STRIP;
+        unpack_k_columns(j, head, l, n, s.w, n, s.strip);
+        absorb_strip(j, head, s.w, n, l, n, 0, sh->nope);
+    }
     for (int64_t i = 0; i < j->n_row; i++) {
         const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
         int64_t at = i * sh->n_head + head;
-        j->o->k.mat_mul(j->qc + at * sh->lora, sh->lora, q, sh->nope, s.w, ld_w, 1, sh->lora,
-                        sh->nope, false);
         absorb_delta(j, delta_of(j, j->row[i]), head, q, j->qc + at * sh->lora, thread);
         attn_begin(&j->state[at], j->z + at * sh->lora, sh->lora, sh->lora, 1);
     }
@@ -371,10 +410,10 @@ static void absorbed_out(void *arg, int64_t head, int thread)
         j->o->k.scale(j->z + at * sh->lora, 1 / j->state[at].sum, sh->lora);
     }
     for (int64_t l = 0; l < sh->v; l++) {
-        unpack_v_row(j, head, l, s.row);
+        unpack_v_row(j, head, l, s.w);
         for (int64_t i = 0; i < j->n_row; i++)
             j->out[(j->row[i] * sh->n_head + head) * sh->v + l] =
-                j->o->k.dot[QTYPE_f32](s.row, j->z + (i * sh->n_head + head) * sh->lora,
+                j->o->k.dot[QTYPE_f32](s.w, j->z + (i * sh->n_head + head) * sh->lora,
                                        sh->lora);
     }
     for (int64_t i = 0; i < j->n_row; i++)

@@ -1,4 +1,4 @@
-/* vec_avx512.c - the weights of a softmax with AVX-512.  Reference: ../vec.c. */
+/* vec_avx512.c - softmax and the search for NaN with AVX-512.  Reference: ../vec.c. */
 #include "kernels/x86/x86.h"
 
 /* e^v for v <= 0, 0 below -87: 2^k times e^r with |r| <= ln 2 / 2, a Taylor polynomial of degree
@@ -53,7 +53,19 @@ static float softmax_avx512(float *x, int64_t n, float scale, float *max)
                                    _mm512_extractf32x8_ps(sum, 1)));
 }
 
+static bool all_finite_avx512(const float *x, int64_t n)
+{
+    enum { NAN_OR_INFINITY = 0x99 };
+    __mmask16 bad = 0;
+    int64_t i = 0;
+
+    for (; i + 16 <= n; i += 16)
+        bad |= _mm512_fpclass_ps_mask(_mm512_loadu_ps(x + i), NAN_OR_INFINITY);
+    return bad == 0 && all_finite(x + i, n - i);
+}
+
 void kernels_add_vec_avx512(struct kernels *k)
 {
     k->softmax = softmax_avx512;
+    k->all_finite = all_finite_avx512;
 }
