@@ -28,7 +28,7 @@ enum {
     SLICE_ROWS = 16, HEAD_BLOCK = 32,           /* absorbed */
     CHUNK_PAGES = 4, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
     STRIP = 64, K_STRIP = 16,                   /* rows of k_b, of kv_b unpacked at a time */
-    TOK_PART = 22, COL_PART = 64,               /* of a page between two prefetches */
+    TOK_PART = 11, PARTS = (KV_PAGE_TOK + TOK_PART - 1) / TOK_PART,  /* between prefetches */
 };
 
 struct mla_job {
@@ -367,7 +367,12 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
                                sh->lora };
         attn_unpack(k, kv, j->layer, 0, start, n_tok, 0, sh->lora, s.page, ld);
         attn_unpack(k, kv, j->layer, 1, start, n_tok, 0, sh->rope, s.page + sh->lora, ld);
-        k->mat_mul(s.score_t, n_head, s.page, ld, s.q_t, n_head, n_tok, n_head, n, false);
+        for (int64_t t = 0; t < n_tok; t += TOK_PART) {
+            if (start + KV_PAGE_TOK < end)
+                attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, t / TOK_PART, PARTS);
+            k->mat_mul(s.score_t + t * n_head, n_head, s.page + t * ld, ld, s.q_t, n_head,
+                       n_tok - t < TOK_PART ? n_tok - t : TOK_PART, n_head, n, false);
+        }
         k->transpose(s.score, KV_PAGE_TOK, s.score_t, n_head, n_tok, n_head);
         attn_add_page(&p, state, z, sh->lora, s.score, n_head);
     }

@@ -4,10 +4,18 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+/* Large buffers in huge pages, where the system gives them: attention walks through megabytes. */
 static void *aligned(uint64_t bytes)
 {
-    return aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    enum { HUGE_PAGE = 2 << 20 };
+    uint64_t unit = bytes < HUGE_PAGE / 2 ? 64 : HUGE_PAGE;
+    void *p = aligned_alloc(unit, (bytes / unit + 1) * unit);
+
+    if (p && unit == HUGE_PAGE)
+        madvise(p, (bytes / unit + 1) * unit, MADV_HUGEPAGE);
+    return p;
 }
 
 enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,

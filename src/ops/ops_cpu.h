@@ -80,6 +80,20 @@ void attn_unpack(const struct kernels *k, const struct kv_view *kv, const struct
                  int seg, int64_t start, int64_t n_tok, int64_t first, int64_t n, float *out,
                  int64_t ld_out);
 
+/* Ask for part `part` of `n_part` of the page of token `start`.  Always inline: gcc drops a call
+ * of a function that does nothing else. */
+static inline __attribute__((always_inline))
+void attn_prefetch(const struct kv_view *kv, const struct kv_layer *layer,
+                                 int64_t start, int64_t part, int64_t n_part)
+{
+    for (int seg = 0; seg < KV_SEGS_MAX; seg++) {
+        int64_t bytes = (int64_t)layer->row_bytes[seg] * KV_PAGE_TOK;
+        const uint8_t *at = kv_row(kv, layer, seg, start);
+        for (int64_t b = bytes * part / n_part / 64 * 64; b < bytes * (part + 1) / n_part; b += 64)
+            __builtin_prefetch(at + b);
+    }
+}
+
 /* A row length that does not put the rows of a matrix into the same sets of a cache. */
 static inline int64_t attn_pad(int64_t n)
 {
