@@ -39,6 +39,9 @@ void kernels_init(struct kernels *k, unsigned isa)
         .axpy = axpy,
         .scale = scale,
         .swiglu = swiglu,
+        .mat_mul = mat_mul,
+        .transpose = transpose,
+        .softmax = softmax,
         .all_finite = all_finite,
     };
 #ifdef __x86_64__
@@ -47,10 +50,15 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_dequant_avx2(k);
         kernels_add_quant_avx2(k);
         kernels_add_vec_avx2(k);
+        kernels_add_mat_avx2(k);
         kernels_add_tile_avx2(k);
     }
-    if (isa & ISA_AVX512)
+    if (isa & ISA_AVX512) {
+        kernels_add_dequant_avx512(k);
+        kernels_add_vec_avx512(k);
+        kernels_add_mat_avx512(k);
         kernels_add_tile_avx512(k);
+    }
 #endif
 }
 

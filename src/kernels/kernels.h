@@ -79,6 +79,21 @@ typedef void scale_fn(float *y, float a, int64_t n);
  * Tolerance: 1e-5 relative to |gate[i] * up[i]|.  Source: arXiv 2002.05202. */
 typedef void swiglu_fn(float *out, const float *gate, const float *up, int64_t n);
 
+/* c [m, n] = a [m, k] b [k, n], or with `add` c += a b; rows ld_c, ld_a, ld_b apart.  An element
+ * is summed in f32 in rising k, one product at a time onto what is there: neither m nor n, nor a
+ * cut of k into two calls, changes its bits.  Tolerance: 1e-5 of the sum of |a[i] * b[i]|. */
+typedef void mat_mul_fn(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
+                        int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
+
+/* out [n, m] <- x [m, n], rows ld_out and ld_x apart.  Tolerance: identical bits. */
+typedef void transpose_fn(float *out, int64_t ld_out, const float *x, int64_t ld_x, int64_t m,
+                          int64_t n);
+
+/* x[i] = exp(scale * x[i] - M), M the largest of *max and every scale * x[i]; *max = M; the sum
+ * of the new x.  Terms below e^-87 are 0; a NaN gives NaN.  Scores become weights of a softmax
+ * that is taken part by part.  Tolerance: 1e-5 relative, for the sum too; none for M. */
+typedef float softmax_fn(float *x, int64_t n, float scale, float *max);
+
 /* True when no element is NaN or infinite. */
 typedef bool all_finite_fn(const float *x, int64_t n);
 
@@ -91,6 +106,9 @@ struct kernels {
     axpy_fn       *axpy;
     scale_fn      *scale;
     swiglu_fn     *swiglu;
+    mat_mul_fn    *mat_mul;
+    transpose_fn  *transpose;
+    softmax_fn    *softmax;
     all_finite_fn *all_finite;
 };
 

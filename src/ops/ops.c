@@ -4,10 +4,18 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+/* Large buffers in huge pages, where the system gives them: attention walks through megabytes. */
 static void *aligned(uint64_t bytes)
 {
-    return aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    enum { HUGE_PAGE = 2 << 20 };
+    uint64_t unit = bytes < HUGE_PAGE / 2 ? 64 : HUGE_PAGE;
+    void *p = aligned_alloc(unit, (bytes / unit + 1) * unit);
+
+    if (p && unit == HUGE_PAGE)
+        madvise(p, (bytes / unit + 1) * unit, MADV_HUGEPAGE);
+    return p;
 }
 
 enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
@@ -325,24 +333,4 @@ void ops_kv_write(struct ops *o, const struct attn_rows *rows, const struct kv_l
     struct kv_job j = { o, rows, layer, seg, x, ld_x };
 
     pool_run(o->pool, rows->n, kv_write_row, &j);
-}
-
-void softmax_page(const struct kernels *k, struct softmax_state *s, float *acc, float *score,
-                  int64_t n_key, const float *value, int64_t ld, int64_t n)
-{
-    float max = s->max;
-
-    for (int64_t t = 0; t < n_key; t++)
-        max = score[t] > max ? score[t] : max;
-    if (max > s->max) {
-        float shrink = expf(s->max - max);
-        s->sum *= shrink;
-        k->scale(acc, shrink, n);
-        s->max = max;
-    }
-    for (int64_t t = 0; t < n_key; t++) {
-        float p = expf(score[t] - max);
-        s->sum += p;
-        k->axpy(acc, p, value + t * ld, n);
-    }
 }

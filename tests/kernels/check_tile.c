@@ -1,0 +1,138 @@
+/* check_tile.c - packing into tiles and products with them, for check.c: same bits, always. */
+#include "check.h"
+
+#include "kernels/tile.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { N_MAX = CHECK_N_MAX };
+
+/* Products with tiles: numbers of groups and activation rows that meet every remainder. */
+enum { MUL_X_MAX = 13 };
+
+struct mul_case {
+    struct tile_mul m;
+    float *y[MUL_X_MAX];
+    const void *x[MUL_X_MAX];
+};
+
+/* A case with random weights and activations, whose buffers end at unreadable pages. */
+static void mul_case_fill(struct mul_case *c, enum qtype q, int64_t n, int n_group, int64_t n_x,
+                          enum kind kind, bool valid, const struct kernels *ref)
+{
+    uint64_t row_bytes = (uint64_t)qtype_row_bytes(q, n), group_bytes = tile_group_bytes(q, n);
+    uint8_t *rows = check_guarded(TILE_ROWS * row_bytes);
+    uint8_t *group = check_guarded((uint64_t)n_group * group_bytes);
+    enum qtype act = qtype_info[q].act;
+    static float x[N_MAX];
+
+    for (int g = 0; g < n_group; g++) {
+        int n_row = g == n_group - 1 && valid ? 11 : TILE_ROWS;
+        for (int r = 0; r < n_row; r++)
+            check_fill_weights(q, rows + (uint64_t)r * row_bytes, n, valid, ref);
+        tile_pack(q, group + (uint64_t)g * group_bytes, rows, row_bytes, n_row, n);
+    }
+    for (int64_t i = 0; i < n_x; i++) {
+        void *to = check_guarded((size_t)qtype_row_bytes(act, n));
+        check_fill(x, n, kind);
+        ref->quant[act](to, x, n);
+        c->x[i] = to;
+        c->y[i] = check_guarded_f32(n_group * TILE_ROWS);
+    }
+    c->m = (struct tile_mul){ c->y, c->x, n_x, group, n_group, n,
+                              check_guarded_f32((n_x * n_group * TILE_ROWS + 15) / 16 * 16) };
+}
+
+static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group, int64_t n_x,
+                           tile_mul_fn *fast, const struct kernels *ref)
+{
+    for (int kind = 0; kind < N_KINDS && !f->bad; kind++) {
+        static float want[MUL_X_MAX][TILE_GROUPS_MAX * TILE_ROWS];
+        struct mul_case c;
+        f->n = n;
+        mul_case_fill(&c, q, n, n_group, n_x, (enum kind)kind, true, ref);
+        ref->mul[q](&c.m);
+        for (int64_t i = 0; i < n_x; i++)
+            memcpy(want[i], c.y[i], (size_t)n_group * TILE_ROWS * sizeof(float));
+        fast(&c.m);
+        for (int64_t i = 0; i < n_x; i++)
+            for (int r = 0; r < n_group * TILE_ROWS; r++)
+                check_differ(f, !check_same_f32(want[i][r], c.y[i][r]), "bits", want[i][r],
+                             c.y[i][r]);
+    }
+}
+
+struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *ref)
+{
+    static const struct { int n_group, n_x; } shape[] = {
+        { 1, 1 }, { 1, 2 }, { 1, 3 }, { 2, 1 }, { 2, 5 }, { 3, 7 }, { 4, MUL_X_MAX }, { 4, 6 },
+    };
+    struct found f = { 0 };
+    struct mul_case c;
+
+    for (size_t s = 0; s < sizeof(shape) / sizeof(*shape) && !f.bad; s++)
+        for (int l = 0; l < 4 && !f.bad; l++) {
+            int64_t n = check_length(q, l < 3 ? l : 4);
+            check_mul_case(&f, q, n, shape[s].n_group, shape[s].n_x, fast, ref);
+        }
+    mul_case_fill(&c, q, check_length(q, 2), 4, 5, ORDINARY, false, ref);
+    fast(&c.m);                                     /* any bytes: it must only not crash */
+    if (check_bench && !f.bad) {
+        mul_case_fill(&c, q, N_MAX, 4, 12, ORDINARY, true, ref);
+        f.ns_ref = BENCH_NS_N(1, ref->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
+        f.ns_new = BENCH_NS(fast(&c.m)) / (4 * TILE_ROWS * 12);
+    }
+    return f;
+}
+
+/* Products with tiles against dequantised rows: the references must agree on what bytes mean. */
+struct found check_mul_ref(enum qtype q, const struct kernels *ref)
+{
+    enum qtype act = qtype_info[q].act;
+    static float a[N_MAX], b[N_MAX];
+    struct found f = { .n = N_MAX };
+    uint8_t *w = check_guarded((size_t)qtype_row_bytes(q, N_MAX));
+    struct mul_case c;
+
+    mul_case_fill(&c, q, N_MAX, 2, 2, ORDINARY, true, ref);
+    ref->mul[q](&c.m);
+    for (int r = 0; r < 2 * TILE_ROWS; r++) {
+        tile_unpack_row(q, w, c.m.group + (uint64_t)(r / TILE_ROWS) * tile_group_bytes(q, N_MAX),
+                        r % TILE_ROWS, N_MAX);
+        ref->dequant[q](a, w, N_MAX);
+        for (int x = 0; x < 2; x++) {
+            double want = 0, sum_abs = 0;
+            ref->dequant[act](b, c.x[x], N_MAX);
+            for (int i = 0; i < N_MAX; i++) {
+                want += (double)a[i] * b[i];
+                sum_abs += fabs((double)a[i] * b[i]);
+            }
+            check_differ(&f, !(fabs(want - c.y[x][r]) <= 2e-5 * sum_abs), "value", want, c.y[x][r]);
+        }
+    }
+    return f;
+}
+
+/* A row that is packed and unpacked has the file's bytes, whatever they are. */
+struct found check_pack(enum qtype q)
+{
+    struct found f = { .n = N_MAX };
+    uint64_t row_bytes = (uint64_t)qtype_row_bytes(q, N_MAX);
+    uint8_t *rows = check_guarded(TILE_ROWS * row_bytes), *row = check_guarded(row_bytes);
+    uint8_t *group = check_guarded(tile_group_bytes(q, N_MAX));
+
+    check_fill_bytes(rows, TILE_ROWS * row_bytes);
+    for (int n_row = TILE_ROWS; n_row > 0; n_row -= 5) {
+        check_fill_bytes(group, tile_group_bytes(q, N_MAX));
+        tile_pack(q, group, rows, row_bytes, n_row, N_MAX);
+        for (int r = 0; r < TILE_ROWS; r++) {
+            tile_unpack_row(q, row, group, r, N_MAX);
+            for (uint64_t i = 0; i < row_bytes; i++) {
+                int want = r < n_row ? rows[(uint64_t)r * row_bytes + i] : 0;
+                check_differ(&f, row[i] != want, "byte", want, row[i]);
+            }
+        }
+    }
+    return f;
+}
