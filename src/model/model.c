@@ -231,6 +231,12 @@ const struct hparams *model_hparams(const struct model *m)
     return &m->b.hp;
 }
 
+void model_profile(struct model *m, struct profile *p)
+{
+    ASSERT(!p || p->n_layer == m->b.hp.n_layer);
+    ops_profile(m->ops, p);
+}
+
 struct pool *model_pool(const struct model *m)
 {
     return m->pool;
@@ -293,6 +299,7 @@ static int64_t gather_rows(struct model *m, const struct batch *b, bool logits)
 {
     int64_t d = m->info.n_embd, n = 0;
 
+    ops_at(m->ops, -1, PROFILE_norm);
     for (int32_t i = 0; i < b->n_row; i++)
         if (logits ? b->row[i].want_logits : b->row[i].want_hidden) {
             memcpy(m->rows + n * d, m->f.x + i * d, (size_t)d * sizeof(float));
@@ -335,6 +342,7 @@ static void head(struct model *m, const struct batch *b, float *logits)
 
     if (!n)
         return;
+    ops_at(m->ops, -1, PROFILE_head);
     ops_products(m->ops, &p, 1, m->rows, d, n, NULL);
     lora_apply(&m->f, &p, 1, m->rows, d, NULL, m->gathered);
 }
@@ -347,6 +355,7 @@ enum err model_step(struct model *m, const struct batch *b, const struct step_ou
     if ((e = check_batch(m, b)))
         return e;
     take_rows(m, b);
+    ops_at(m->ops, -1, PROFILE_embed);
     ops_embed(m->ops, f->x, &m->b.global.embd, m->token, b->n_row);
     for (int32_t i = 0; i < m->b.hp.n_layer; i++) {
         f->tmp_used = 0;
@@ -360,6 +369,7 @@ enum err model_step(struct model *m, const struct batch *b, const struct step_ou
     }
     if (out->logits)
         head(m, b, out->logits);
+    ops_at(m->ops, -1, PROFILE_COUNT);
     e = ops_error(m->ops);
     return e ? err_wrap(e, "%s", m->w->file[0].path) : OK;
 }

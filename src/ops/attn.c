@@ -93,5 +93,7 @@ void ops_attn(struct ops *o, float *out, const float *q, const struct attn_rows 
     struct attn_job j = { o, out, q, rows, layer, shape };
 
     ASSERT(ops_attn_scratch(shape) <= o->limits.scratch_elem);
+    if (o->profile)
+        ops_count_attn(o, rows, layer, shape, PEAK_f32);
     pool_run(o->pool, (rows->n + RUN_ROWS - 1) / RUN_ROWS * shape->n_head_kv, attn_run, &j);
 }
