@@ -85,6 +85,14 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
 
+# What `croft bench --json` says it was built from.
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@git describe --always --dirty --abbrev=9 2>/dev/null >$@.new || echo unknown >$@.new
+	@cmp -s $@.new $@ || cp $@.new $@
+$(BUILD)/src/cmd/bench_json.o: $(BUILD)/commit
+$(BUILD)/src/cmd/bench_json.o: CPPFLAGS += -DCROFT_COMMIT='"$(shell cat $(BUILD)/commit)"'
+
 tests: $(TESTS)                         ## the test programs, not run
 objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) $(call objs,tests/fuzz/*.c tests/tsan/*.c tools/*.c)
 synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
