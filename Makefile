@@ -113,9 +113,14 @@ check:                                  ## all tests, nothing timed: what ./chec
 check-long:                             ## one long part: PART=real, llama, tokenizers, fuzz, sanitize or big
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
-bench: $(BUILD)/croft $(BUILD)/check    ## kernels against their references, then a model: MODEL=file
+# PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.
+bench: $(BUILD)/croft                   ## build/bench.html: speed, ceilings, profile; MODEL=file PEER=folder
+	$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf) --profile --json $(BENCH) \
+	    $(if $(PEER),--peer $(PEER)) > $(BUILD)/bench.json
+	python3 tests/bench/report.py $(BUILD)/bench.json > $(BUILD)/bench.html
+	@echo '  $(BUILD)/bench.html'
+bench-kernels: $(BUILD)/check           ## kernels against their references
 	$(BUILD)/check --bench
-	$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf)
 
 $(BUILD)/tidy: tools/tidy.c
 	@mkdir -p $(@D)
@@ -170,7 +175,7 @@ help:                                   ## this list
 	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
 
 FORCE:
-.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench tidy format man \
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench bench-kernels tidy format man \
         install uninstall clean help FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

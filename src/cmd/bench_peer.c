@@ -3,8 +3,8 @@
  *   warm-ups: ours, theirs, ours, theirs      then pairs that count: ours, theirs, ours, theirs ...
  *
  * The peer's turn measures with flash attention off and on; one that was far behind in every
- * warm-up is not run again.  A turn beside too much other work is repeated a few times, and the
- * quietest of them is taken.
+ * warm-up is not run again.  A turn beside too much other work is repeated a few times, all
+ * together at most as often as there are turns, and the quietest of them is taken.
  */
 #include "cmd/bench.h"
 #include "cmd/cmd_table.h"
@@ -28,6 +28,7 @@ struct duel {
     char *path, *program;               /* of the model, of llama-bench */
     struct ceiling_probe *probe;
     int n_noisy, n_turn;
+    int64_t n_repeat;                   /* that are left */
 };
 
 /* A command line; words of numbers live in `text`. */
@@ -113,13 +114,16 @@ static enum err quiet_turn(struct duel *d, const struct args *a, json_t **out, d
     *out = NULL;
     *others = 2;
     for (int i = 0; i < TURNS_MAX && *others > others_max && e == OK; i++) {
+        if (i && d->n_repeat-- <= 0)
+            break;
         struct bench_child child;
         json_t *j = NULL;
         e = bench_child_run(&child, (char *const *)(uintptr_t)a->v);
         if (e == OK)
             e = json_parse(&j, child.out, child.len, RESULT_MAX, "a measuring process");
-        if (e == OK && i && *others > others_max)
-            term_verbose("repeated: others used %.0f %% of the processors", 100 * *others);
+        if (e == OK && child.others > others_max)
+            term_verbose("others took %.0f %% of the processors during this turn",
+                         100 * child.others);
         if (e == OK && child.others < *others) {
             json_decref(*out);
             *out = json_incref(j);
@@ -332,13 +336,14 @@ enum err bench_peer(struct bench *b, struct opt_set *o)
     int64_t n_turn = b->thread.n + (int64_t)b->n_row * 2 * (b->n_warm_up + b->n_run);
     enum err e = find_peer(&d);
 
+    d.n_repeat = n_turn;
     if (e == OK)
         progress_begin(&b->progress, "measuring", "turns", n_turn);
     for (int t = 0; t < b->thread.n && e == OK; t++)
         e = duel_part(&d, t, t * n_each, (t + 1) * n_each);
     progress_end(&b->progress);
     if (e == OK && d.n_noisy)
-        term_note("%d of %d turns ran beside more than %.0f %% of other work, each time they were "
+        term_note("%d of %d turns ran beside more than %.0f %% of other work, though they were "
                   "repeated: the figures are noisy", d.n_noisy, d.n_turn, 100 * others_max);
     free(d.path);
     free(d.program);

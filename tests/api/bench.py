@@ -5,9 +5,11 @@
 
 No test here looks at how long something took.
 """
+import html.parser
 import json
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 
@@ -119,7 +121,7 @@ if j:
     check([counted(decode, "mla", 1, part, "f32") for part in ("first", "main", "last")]
           == [half / 2, 2 * 4 * 5 * (2 * 32 + 8), half / 2], "absorbed: operations")
     check(counted(prefill, "mla", 1, "first") == 2 * half and
-          counted(prefill, "mla", 1, "first", "f32") == 8 * half, "expanded: 8 tokens' keys, values")
+          counted(prefill, "mla", 1, "first", "f32") == 8 * half, "expanded: keys, values")
     check(counted(prefill, "mla", 1, "main", "f32") == 2 * 4 * (5 + 6 + 7 + 8) * (16 + 8 + 16),
           "expanded: operations")
     check(counted(decode, "gate_up", 0) == 2 * 64 * 128 * 4, "the dense layer's FFN")
@@ -230,6 +232,43 @@ if j:
           "the peer is asked for the same", str(tests))
     check(all(c["-fa"] == "0,1" and c["-ctk"] == "f16" and c["-m"] == STORIES for c in seen),
           "with and without flash attention", str(seen[0]))
+
+# The page that `make bench` makes of it.
+kept = os.path.join(FOLDER, "bench.json")
+with open(kept, "w") as f:
+    json.dump(j, f)
+p = subprocess.run([sys.executable, "tests/bench/report.py", kept, before], capture_output=True,
+                   text=True)
+check(p.returncode == 0 and p.stderr == "", "the report is written", p.stderr)
+
+
+class Page(html.parser.HTMLParser):
+    """Tags that are open and ever were, the text, and what is wrong."""
+    open, seen, wrong, text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+        self.wrong += [k for k, _ in attrs if k in ("src", "href", "onload")]
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+page = Page()
+page.feed(p.stdout)
+check(not page.open and not page.wrong and "script" not in page.seen,
+      "the report is whole, has no scripts, and needs no other file", str(page.wrong))
+check(page.seen.count("svg") == 4 and page.seen.count("h2") == 2, "plots: speeds twice, profiles",
+      str(page.seen.count("svg")))
+check(all(w in page.text for w in ("prefill 8 at depth 4", "fake 1.0", "gate_up", "layer 4",
+                                   "100.00 (100.00 - 100.00), no fa")), "rows, peer, profile")
+
 fake_peer(100.0, 50.0)
 j = bench("peer, one way far behind", STORIES, "-p", "8", "-n", "0", "-t", "1", "--peer", PEER)
 if j:
