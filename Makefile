@@ -115,9 +115,9 @@ check-long:                             ## one long part: PART=real, llama, toke
 
 # PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.
 bench: $(BUILD)/croft                   ## build/bench.html: speed, ceilings, profile; MODEL=file PEER=folder
-	$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf) --profile --json $(BENCH) \
+	@$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf) --profile --json $(BENCH) \
 	    $(if $(PEER),--peer $(PEER)) > $(BUILD)/bench.json
-	python3 tests/bench/report.py $(BUILD)/bench.json > $(BUILD)/bench.html
+	@python3 tests/bench/report.py $(BUILD)/bench.json > $(BUILD)/bench.html
 	@echo '  $(BUILD)/bench.html'
 bench-kernels: $(BUILD)/check           ## kernels against their references
 	$(BUILD)/check --bench
