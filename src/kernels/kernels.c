@@ -82,6 +82,8 @@ unsigned isa_detect(void)
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
         isa |= ISA_AVX512;
+    if ((isa & ISA_AVX512) && __builtin_cpu_supports("avx512bf16"))
+        isa |= ISA_AVX512BF16;
 #endif
     return isa;
 }
@@ -95,6 +97,8 @@ bool isa_parse(const char *name, unsigned *isa)
         *isa = ISA_AVX2;
     else if (!strcmp(name, "avx512"))
         *isa = ISA_AVX2 | ISA_AVX512;
+    else if (!strcmp(name, "avx512bf16"))
+        *isa = ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16;
     else if (!strcmp(name, "auto"))
         *isa = isa_detect();
     else
@@ -104,5 +108,7 @@ bool isa_parse(const char *name, unsigned *isa)
 
 const char *isa_name(unsigned isa)
 {
+    if (isa & ISA_AVX512BF16)
+        return "avx512bf16";
     return isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "ref";
 }

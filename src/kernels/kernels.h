@@ -116,16 +116,18 @@ struct kernels {
 enum isa {
     ISA_AVX2   = 1 << 0,    /* AVX2, FMA, F16C: Haswell 2013, Zen 2017 */
     ISA_AVX512 = 1 << 1,    /* AVX-512 F BW DQ VL VNNI: Ice Lake 2019, Zen 4 2022 */
+    ISA_AVX512BF16 = 1 << 2,    /* and BF16: Cooper Lake 2020, Zen 4 2022 */
 };
 
 /* What this CPU and operating system can run, as a set of enum isa. */
 unsigned isa_detect(void);
 
-/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" both, "auto" all detected.
+/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" that and
+ * ISA_AVX512, "avx512bf16" all three, "auto" all detected.
  * False when the name is unknown; *isa may hold levels this CPU lacks: the caller checks. */
 bool isa_parse(const char *name, unsigned *isa);
 
-/* The name of the highest level in the set: "ref", "avx2", "avx512". */
+/* The name of the highest level in the set: "ref", "avx2", "avx512", "avx512bf16". */
 const char *isa_name(unsigned isa);
 
 /* Fill the table with the best version allowed by `isa`; 0 gives the references. */

@@ -136,12 +136,13 @@ float *forward_take(struct forward *f, int64_t elem);
 /* What a family's layer is made of beside ops.h; memory is taken with forward_take().
  * forward_product: y [n, w->n_row] for all rows of the step.  forward_products: such a list with
  * x [n, ld_x], and what the rows' adapters add; a layer that calls ops_products() itself must
- * call lora_apply() after it.  forward_normed: the stream through RMSNorm, [n, embd].
+ * call lora_apply() after it.  What is computed next is named with ops_at().  forward_normed:
+ * the stream through RMSNorm, [n, embd].
  * forward_project: w times y [n, w->n_col] is added to the stream. */
 struct product forward_product(const struct forward *f, const struct weight *w, float *y);
 void forward_products(struct forward *f, const struct product *p, int n_product, const float *x,
                       int64_t ld_x);
-float *forward_normed(struct forward *f, const float *gain);
+float *forward_normed(struct forward *f, const struct layer *l, const float *gain);
 void forward_project(struct forward *f, const struct weight *w, const float *y);
 
 /* Shared blocks, layers.c; x [n, embd] is updated in place. */

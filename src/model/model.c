@@ -239,6 +239,12 @@ const struct hparams *model_hparams(const struct model *m)
     return &m->b.hp;
 }
 
+void model_profile(struct model *m, struct profile *p)
+{
+    ASSERT(!p || p->n_layer == m->b.hp.n_layer);
+    ops_profile(m->ops, p);
+}
+
 struct pool *model_pool(const struct model *m)
 {
     return m->pool;
@@ -301,6 +307,7 @@ static int64_t gather_rows(struct model *m, const struct batch *b, bool logits)
 {
     int64_t d = m->info.n_embd, n = 0;
 
+    ops_at(m->ops, -1, PROFILE_norm);
     for (int32_t i = 0; i < b->n_row; i++)
         if (logits ? b->row[i].want_logits : b->row[i].want_hidden) {
             memcpy(m->rows + n * d, m->f.x + m->place[i] * d, (size_t)d * sizeof(float));
@@ -344,6 +351,7 @@ static void head(struct model *m, const struct batch *b, float *logits)
 
     if (!n)
         return;
+    ops_at(m->ops, -1, PROFILE_head);
     ops_products(m->ops, &p, 1, m->rows, d, n, NULL);
     lora_apply(&m->f, &p, 1, m->rows, d, NULL, m->gathered);
 }
@@ -388,6 +396,7 @@ enum err model_step(struct model *m, const struct batch *b, const struct step_ou
     if ((e = check_batch(m, b)))
         return e;
     take_rows(m, b);
+    ops_at(m->ops, -1, PROFILE_embed);
     ops_embed(m->ops, f->x, &m->b.global.embd, m->token, b->n_row);
     ops_rope_table(m->ops, f->turn, m->pos, b->n_row, &f->rope);
     for (int32_t i = 0; i < m->b.hp.n_layer; i++)
@@ -398,6 +407,7 @@ enum err model_step(struct model *m, const struct batch *b, const struct step_ou
     }
     if (out->logits)
         head(m, b, out->logits);
+    ops_at(m->ops, -1, PROFILE_COUNT);
     e = ops_error(m->ops);
     return e ? err_wrap(e, "%s", m->w->file[0].path) : OK;
 }

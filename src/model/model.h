@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 struct model;
+struct profile;
 
 enum tok_kind { TOK_PROMPT = 0, TOK_SAMPLED = 1 };
 
@@ -113,6 +114,10 @@ MUST_CHECK enum err model_add_adapters(struct model *m, const struct model_lora 
  * tensor and row), ARG (a token or position out of range).  After an error the KV of the rows is
  * unspecified, everything before them is untouched. */
 MUST_CHECK enum err model_step(struct model *m, const struct batch *b, const struct step_out *out);
+
+/* Count the steps from now on in `p` (ops/profile.h), of info.n_layer layers, which is the
+ * caller's; NULL: no longer. */
+void model_profile(struct model *m, struct profile *p);
 
 /* FORMAT when a file of the checkpoint is no longer what was opened: replaced or rewritten. */
 MUST_CHECK enum err model_check_files(const struct model *m);

@@ -275,6 +275,8 @@ void ops_attn(struct ops *o, float *out, const float *q, const struct attn_rows 
     int64_t most = (int64_t)o->n_thread * ATTN_SLOTS / 2 / n_head;
 
     ASSERT(ops_attn_scratch(shape) <= o->limits.scratch_elem);
+    if (o->profile)
+        ops_count_attn(o, rows, layer, shape, PEAK_f32);
     for (int64_t row = 0; row < rows->n; ) {
         if (split) {
             row = cut_runs(&j, row, few, most < RUNS ? most : RUNS);

@@ -460,6 +460,8 @@ void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *
     ASSERT(ops_mla_latent(shape) <= o->limits.latent_elem);
     j.z = j.qc + SLICE_ROWS * shape->n_head * shape->lora;
     j.state = (struct softmax_state *)(void *)(j.z + SLICE_ROWS * shape->n_head * shape->lora);
+    if (o->profile)
+        ops_count_mla(o, rows, layer, shape, w, PEAK_f32, PEAK_f32);
     for (int64_t r = 0, last; r < rows->n; r = last) {
         if (rows->kind[r]) {
             slice[n_slice++] = r;

@@ -71,6 +71,17 @@ const struct kernels *ops_kernels(const struct ops *o)
     return &o->k;
 }
 
+void ops_profile(struct ops *o, struct profile *p)
+{
+    o->profile = p;
+}
+
+void ops_at(struct ops *o, int32_t layer, enum profile_op op)
+{
+    if (o->profile)
+        profile_at(o->profile, layer, op);
+}
+
 enum err ops_error(struct ops *o)
 {
     if (!atomic_load(&o->failed_done))
@@ -152,6 +163,8 @@ void ops_embed(struct ops *o, float *x, const struct weight *w, const int32_t *i
 {
     struct embed_job j = { o, x, w, id };
 
+    if (o->profile)
+        ops_count_embed(o, w, n);
     pool_run(o->pool, n, embed_row, &j);
 }
 

@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "kernels/kernels.h"
 #include "ops/kv.h"
+#include "ops/profile.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -61,6 +62,12 @@ MUST_CHECK enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, b
                             const struct ops_limits *limits);
 void ops_free(struct ops *o);
 const struct kernels *ops_kernels(const struct ops *o);
+
+/* Count what is computed from now on in `p`, which is the caller's; NULL: nothing (the default). */
+void ops_profile(struct ops *o, struct profile *p);
+
+/* What is computed next is this operation of a layer; see profile_at(). */
+void ops_at(struct ops *o, int32_t layer, enum profile_op op);
 
 /* The first error since the last call, or OK. */
 MUST_CHECK enum err ops_error(struct ops *o);

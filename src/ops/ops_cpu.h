@@ -25,6 +25,7 @@ struct ops {
     atomic_bool failed;
     struct err_record error;            /* valid once failed_done is set */
     atomic_bool failed_done;
+    struct profile *profile;            /* NULL: off */
 };
 
 static inline float *ops_scratch(struct ops *o, int thread)
@@ -61,6 +62,17 @@ static inline float *ops_low(struct ops *o, int thread)
 {
     return o->low + (int64_t)thread * LOW_RANK_MAX;
 }
+
+/* What an operation counts, called when there is a profile; `type` is the arithmetic used. */
+void ops_count_embed(struct ops *o, const struct weight *w, int64_t n);
+void ops_count_products(struct ops *o, const struct product *p, int n_product);
+void ops_count_low_rank(struct ops *o, const struct product *p,
+                        const struct low_rank_list *const *list);
+void ops_count_attn(struct ops *o, const struct attn_rows *rows, const struct kv_layer *l,
+                    const struct attn_shape *sh, enum peak_type type);
+void ops_count_mla(struct ops *o, const struct attn_rows *rows, const struct kv_layer *l,
+                   const struct mla_shape *sh, const struct mla_weights *w,
+                   enum peak_type expanded, enum peak_type absorbed);
 
 /* y += scale * b (a x) for one row; uses ops_row and ops_low. */
 void low_rank_row(struct ops *o, const struct low_rank *d, const float *x, float *y, int thread);

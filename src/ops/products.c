@@ -210,6 +210,8 @@ void ops_products(struct ops *o, const struct product *p, int n_product, const f
         j.act_row_bytes = act_row_bytes(p[0].w.n_col);
         pool_run(o->pool, n_x, round_row, &j);
     }
+    if (o->profile)
+        ops_count_products(o, p, n_product);
     pool_run(o->pool, n_job, product_job, &j);
 }
 
