@@ -28,7 +28,8 @@ void kernels_init(struct kernels *k, unsigned isa)
             [QTYPE_f32] = quant_f32, [QTYPE_f16] = quant_f16, [QTYPE_bf16] = quant_bf16,
             [QTYPE_q8_0] = quant_q8_0, [QTYPE_q8a] = quant_q8a,
         },
-#define QTYPE(id, ...) .dequant[QTYPE_##id] = dequant_##id,
+#define QTYPE(id, gguf, elems, bytes, activation, name) \
+        .dequant[QTYPE_##id] = dequant_##id, .act[QTYPE_##id] = QTYPE_##activation,
 #include "kernels/qtype.def"
 #undef QTYPE
         .dot[QTYPE_f32] = dot_f32,
@@ -59,6 +60,8 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_mat_avx512(k);
         kernels_add_tile_avx512(k);
     }
+    if (isa & ISA_AVX512BF16)
+        kernels_add_tile_avx512bf16(k);
 #endif
 }
 

@@ -30,6 +30,7 @@ void kernels_add_vec_avx2(struct kernels *k);
 void kernels_add_mat_avx2(struct kernels *k);
 void kernels_add_tile_avx2(struct kernels *k);
 void kernels_add_tile_avx512(struct kernels *k);
+void kernels_add_tile_avx512bf16(struct kernels *k);
 void kernels_add_dequant_avx512(struct kernels *k);
 void kernels_add_vec_avx512(struct kernels *k);
 void kernels_add_mat_avx512(struct kernels *k);

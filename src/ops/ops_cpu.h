@@ -21,7 +21,7 @@ struct ops {
     uint64_t tiles_bytes;
     float *acc;                         /* [n_thread, 3, ACC_ELEM]: sums, results, more results */
     float *latent;                      /* [limits.latent_elem] */
-    uint8_t *act;                       /* activations rounded to q8a */
+    uint8_t *act, *act_bf16;            /* activations rounded to q8a; to bf16, or NULL */
     atomic_bool failed;
     struct err_record error;            /* valid once failed_done is set */
     atomic_bool failed_done;

@@ -3,9 +3,9 @@
  * A job is a block of weight rows of one product, for all its slots, so that a weight is read
  * once.  Which arithmetic a weight gets depends on its type and on --exact alone:
  *
- *   types with tiles     the type's tile product (kernels/tile.h) on activations rounded to q8a
- *                        once per list, or on f32 ones for the float types; rows in the file's
- *                        layout are packed on the way, so that both layouts give the same bits
+ *   types with tiles     the type's tile product (kernels/tile.h) on activations rounded once per
+ *                        list (to q8a, or to bf16 where that pays), or on f32 ones; rows in the
+ *                        file's layout are packed on the way: both layouts give the same bits
  *   all others, --exact  the row is unpacked to f32, then dot[f32]: the definition
  */
 #include "ops/ops_cpu.h"
@@ -20,9 +20,10 @@ static bool has_tiles(const struct ops *o, enum qtype type)
     return !o->exact && tile_has(type);
 }
 
-static bool is_rounded(const struct ops *o, enum qtype type)
+/* What a product with the type wants activations rounded to; f32: as they are. */
+static enum qtype act_of(const struct ops *o, enum qtype type)
 {
-    return has_tiles(o, type) && qtype_info[type].act == QTYPE_q8a;
+    return has_tiles(o, type) ? o->k.act[type] : QTYPE_f32;
 }
 
 struct products_job {
@@ -31,15 +32,15 @@ struct products_job {
     int n_product;
     const float *x;
     int64_t ld_x;
-    uint64_t act_row_bytes;
     const int32_t *index;
+    bool q8a, bf16;                     /* forms that a product of the list wants */
 };
 
 /* Rows of rounded activations are kept from lying a power of two apart: such rows would share
  * few lines of the cache. */
-static uint64_t act_row_bytes(int64_t n_col)
+static uint64_t act_row_bytes(enum qtype act, int64_t n_col)
 {
-    return (uint64_t)qtype_row_bytes(QTYPE_q8a, n_col) + 64;
+    return ((uint64_t)qtype_row_bytes(act, n_col) + 63) / 64 * 64 + 64;
 }
 
 uint64_t ops_act_bytes(int64_t n_elem)
@@ -47,13 +48,23 @@ uint64_t ops_act_bytes(int64_t n_elem)
     return (uint64_t)(n_elem + 31) / 32 * (sizeof(struct block_q8a) + 64);
 }
 
+static uint8_t *act_row(const struct products_job *j, enum qtype act, int64_t i)
+{
+    uint8_t *rows = act == QTYPE_q8a ? j->o->act : j->o->act_bf16;
+
+    return rows + (uint64_t)i * act_row_bytes(act, j->p[0].w.n_col);
+}
+
 static void round_row(void *arg, int64_t i, int thread)
 {
     const struct products_job *j = arg;
+    const float *x = j->x + i * j->ld_x;
 
     (void)thread;
-    j->o->k.quant[QTYPE_q8a](j->o->act + (uint64_t)i * j->act_row_bytes, j->x + i * j->ld_x,
-                             j->p[0].w.n_col);
+    if (j->q8a)
+        j->o->k.quant[QTYPE_q8a](act_row(j, QTYPE_q8a, i), x, j->p[0].w.n_col);
+    if (j->bf16)
+        j->o->k.quant[QTYPE_bf16](act_row(j, QTYPE_bf16, i), x, j->p[0].w.n_col);
 }
 
 /* The row of x that slot s works on. */
@@ -95,14 +106,14 @@ static void tile_block(const struct products_job *j, const struct weight *w, con
     int n_group = (int)((b->n_row + TILE_ROWS - 1) / TILE_ROWS);
     const void *x[TILE_TOK_MAX];
     float *to[TILE_TOK_MAX];
+    enum qtype act = act_of(o, w->type);
     struct tile_mul m = { to, x, b->n_slot, groups_at(o, w, b->r, n_group, b->thread),
                           n_group, w->n_col, ops_acc(o, b->thread) };
 
     for (int64_t i = 0; i < b->n_slot; i++) {
         int64_t row = x_row(j, b->s + i);
         to[i] = out + i * b->ld;
-        x[i] = is_rounded(o, w->type) ? (const void *)(o->act + (uint64_t)row * j->act_row_bytes) :
-               j->x + row * j->ld_x;
+        x[i] = act == QTYPE_f32 ? (const void *)(j->x + row * j->ld_x) : act_row(j, act, row);
     }
     o->k.mul[w->type](&m);
 }
@@ -192,22 +203,28 @@ static void product_job(void *arg, int64_t job, int thread)
     product_rows(j, p, r, n_row, thread);
 }
 
+static void note_act(struct products_job *j, enum qtype type)
+{
+    j->q8a = j->q8a || act_of(j->o, type) == QTYPE_q8a;
+    j->bf16 = j->bf16 || act_of(j->o, type) == QTYPE_bf16;
+}
+
 void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
                   int64_t ld_x, int64_t n_x, const int32_t *index)
 {
-    struct products_job j = { o, p, n_product, x, ld_x, 0, index };
+    struct products_job j = { o, p, n_product, x, ld_x, index, false, false };
     int64_t n_job = 0;
-    bool round = false;
 
     ASSERT(n_product >= 1 && n_product <= PRODUCTS_MAX);
     for (int i = 0; i < n_product; i++) {
         ASSERT(p[i].w.n_col == p[0].w.n_col && p[i].w.n_col <= o->limits.col);
         n_job += jobs_of(&p[i]);
-        round = round || is_rounded(o, p[i].w.type) || (p[i].up && is_rounded(o, p[i].up->type));
+        note_act(&j, p[i].w.type);
+        if (p[i].up)
+            note_act(&j, p[i].up->type);
     }
-    if (round) {
+    if (j.q8a || j.bf16) {
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);
-        j.act_row_bytes = act_row_bytes(p[0].w.n_col);
         pool_run(o->pool, n_x, round_row, &j);
     }
     if (o->profile)

@@ -108,7 +108,7 @@ static uint64_t weight_bytes(const struct weight *w)
 /* The arithmetic of a product with this type, after the type's activations. */
 static enum peak_type arithmetic(const struct ops *o, enum qtype type)
 {
-    enum qtype act = o->exact ? QTYPE_f32 : qtype_info[type].act;
+    enum qtype act = o->exact || !tile_has(type) ? QTYPE_f32 : o->k.act[type];
 
     return act == QTYPE_q8a ? PEAK_int8 : act == QTYPE_bf16 ? PEAK_bf16 : PEAK_f32;
 }

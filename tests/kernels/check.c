@@ -26,6 +26,7 @@
 
 static const struct { unsigned bit; const char *name; } levels[] = {
     { ISA_AVX2, "avx2" }, { ISA_AVX512, "avx512" },
+    { ISA_AVX512BF16, "avx512bf16" },
 };
 
 /* In blocks of the type; for types of one element a few more are added, for the tails. */
@@ -510,7 +511,7 @@ static void check_level(const char *level, const struct kernels *k, const struct
         if (k->dot[q] != prev->dot[q])
             CHECK(name_of("dot", q), level, check_dot(k->dot[q], ref));
         if (k->mul[q] != prev->mul[q])
-            CHECK(name_of("mul", q), level, check_mul(q, k->mul[q], ref));
+            CHECK(name_of("mul", q), level, check_mul(q, k, ref));
     }
     if (k->rmsnorm != prev->rmsnorm)
         CHECK("rmsnorm", level, check_rmsnorm(k->rmsnorm, ref));
