@@ -5,8 +5,8 @@
  * in each chunk and the chunks are added in rising order, whoever computes them:
  *
  *   many rows    a job is a run and a key head, and goes over its chunks itself
- *   few rows     a job is a run, a key head and one chunk; what it found waits in a slot until
- *                all of a wave of jobs are done
+ *   few rows     a job is a run, some key heads and one chunk, so that it reads whole rows; what
+ *                it found waits in a slot until all of a wave of jobs are done
  *
  * so a token gets the same bits in a prompt and alone, for any number of threads.
  */
@@ -16,9 +16,11 @@
 
 enum {
     CHUNK_PAGES = 8, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
-    WHOLE_QUERIES = 256, SPLIT_QUERIES = 64,    /* of a run */
+    WHOLE_QUERIES = 256, SPLIT_QUERIES = 32,    /* of a run and a key head */
     BLOCK_QUERIES = 48,                         /* whose scores stay in the first cache */
-    RUNS = 64, JOBS_PER_THREAD = 4,
+    SPLIT_ROWS = 16,                            /* so few rows are split for any threads */
+    HEADS_ELEM = 1024,                          /* of a page's row that a job unpacks at once */
+    RUNS = 64, JOBS_PER_THREAD = 2,
 };
 
 struct run { int64_t begin, end, n_chunk, job; };       /* job: the first of the run's, if split */
@@ -37,6 +39,18 @@ struct attn_job {
 static int64_t group_of(const struct attn_shape *sh)
 {
     return sh->n_head / sh->n_head_kv;
+}
+
+/* Key heads of a job where the context is split, and how many such blocks there are. */
+static int64_t heads_of(const struct attn_shape *sh)
+{
+    int64_t most = HEADS_ELEM / sh->head_dim;
+    return sh->n_head_kv <= most ? sh->n_head_kv : most ? most : 1;
+}
+
+static int64_t n_block(const struct attn_shape *sh)
+{
+    return (sh->n_head_kv + heads_of(sh) - 1) / heads_of(sh);
 }
 
 /* Queries of a run that may have at most `most`, but one row at least. */
@@ -60,38 +74,47 @@ static struct part part_at(float *at, int64_t n_query)
 }
 
 /* Scratch of one thread, cut up. */
-struct scratch { float *q, *key, *key_t, *value, *score; struct part sum, chunk; };
+struct scratch { float *q, *key, *key_t, *value, *score, *sum, *chunk; };
 
 static int64_t page_elem(const struct attn_shape *sh)
 {
-    return KV_PAGE_TOK * (2 * attn_pad(sh->head_dim) + sh->head_dim +
+    return KV_PAGE_TOK * (2 * attn_pad(heads_of(sh) * sh->head_dim) + sh->head_dim +
                           run_queries(sh, BLOCK_QUERIES));
+}
+
+/* Queries, and parts for them, of a run and a key head or of a split run and its heads. */
+static int64_t queries_max(const struct attn_shape *sh)
+{
+    int64_t whole = run_queries(sh, WHOLE_QUERIES);
+    int64_t split = run_queries(sh, SPLIT_QUERIES) * heads_of(sh);
+    return whole > split ? whole : split;
 }
 
 /* Where the slots begin. */
 static int64_t slots_at(const struct attn_shape *sh)
 {
-    int64_t n = run_queries(sh, WHOLE_QUERIES);
+    int64_t n = queries_max(sh);
     return (page_elem(sh) + n * sh->head_dim + 2 * part_elem(sh, n) + 15) / 16 * 16;
 }
 
+/* A slot has a part for each head of a block. */
 static int64_t slot_elem(const struct attn_shape *sh)
 {
-    return (part_elem(sh, run_queries(sh, SPLIT_QUERIES)) + 15) / 16 * 16;
+    return (heads_of(sh) * part_elem(sh, run_queries(sh, SPLIT_QUERIES)) + 15) / 16 * 16;
 }
 
 static struct scratch cut(float *at, const struct attn_shape *sh)
 {
-    int64_t n = run_queries(sh, WHOLE_QUERIES);
+    int64_t n = queries_max(sh), ld = attn_pad(heads_of(sh) * sh->head_dim);
     struct scratch s;
 
     s.key = at;
-    s.value = s.key + KV_PAGE_TOK * attn_pad(sh->head_dim);
-    s.key_t = s.value + KV_PAGE_TOK * attn_pad(sh->head_dim);
+    s.value = s.key + KV_PAGE_TOK * ld;
+    s.key_t = s.value + KV_PAGE_TOK * ld;
     s.score = s.key_t + KV_PAGE_TOK * sh->head_dim;
     s.q = at + page_elem(sh);
-    s.sum = part_at(s.q + n * sh->head_dim, n);
-    s.chunk = part_at(s.q + n * sh->head_dim + part_elem(sh, n), n);
+    s.sum = s.q + n * sh->head_dim;
+    s.chunk = s.sum + part_elem(sh, n);
     return s;
 }
 
@@ -109,63 +132,103 @@ static void gather(const struct attn_job *j, const struct run *r, int64_t head, 
         memcpy(q, j->q + row * ld + head * n, (size_t)n * sizeof(*q));
 }
 
-/* Keys, turned, and values of a key head in a page. */
-static void load_page(const struct attn_job *j, const struct run *r, int64_t head, int64_t start,
-                      int64_t n_tok, const struct scratch *s)
-{
-    const struct kv_view *kv = &j->rows->kv[j->rows->seq[r->begin]];
-    const struct kernels *k = &j->o->k;
-    int64_t n = j->sh->head_dim, ld = attn_pad(n);
+/* What a job computes: the run, its queries per key head, and the heads. */
+struct block { const struct run *r; int64_t n_query, head, n_head; };
 
-    attn_unpack(k, kv, j->layer, 0, start, n_tok, head * n, n, s->key, ld);
-    attn_unpack(k, kv, j->layer, 1, start, n_tok, head * n, n, s->value, ld);
-    k->transpose(s->key_t, KV_PAGE_TOK, s->key, ld, n_tok, n);
+static struct block block_of(const struct attn_job *j, const struct run *r, int64_t head,
+                             int64_t n_head)
+{
+    int64_t left = j->sh->n_head_kv - head;
+    return (struct block){ r, (r->end - r->begin) * group_of(j->sh), head,
+                           n_head < left ? n_head : left };
 }
 
-/* One chunk of a run for one key head into `out`. */
-static void run_chunk(const struct attn_job *j, const struct run *r, int64_t head, int64_t chunk,
-                      const struct scratch *s, struct part out)
+/* A page's values and turned keys of head h of the block onto the queries that see it. */
+static void add_page(const struct attn_job *j, const struct block *b, int64_t h, int64_t start,
+                     int64_t n_tok, const struct scratch *s, struct part out)
 {
     const struct kernels *k = &j->o->k;
-    const int64_t *pos = j->rows->pos + r->begin;
-    int64_t n = j->sh->head_dim, group = group_of(j->sh), n_query = (r->end - r->begin) * group;
-    int64_t n_key = pos[r->end - r->begin - 1] + 1, begin = chunk * CHUNK, first = 0;
-    int64_t end = begin + CHUNK < n_key ? begin + CHUNK : n_key;
-    int64_t few = run_queries(j->sh, BLOCK_QUERIES);
+    const int64_t *pos = j->rows->pos + b->r->begin;
+    int64_t n = j->sh->head_dim, ld = attn_pad(b->n_head * n), group = group_of(j->sh), first = 0;
+    const float *q = s->q + h * b->n_query * n;
 
-    attn_begin(out.state, out.acc, n, n, n_query);
+    k->transpose(s->key_t, KV_PAGE_TOK, s->key + h * n, ld, n_tok, n);
+    while (pos[first / group] < start)
+        first += group;
+    for (int64_t i = first, last; i < b->n_query; i = last) {
+        last = i + run_queries(j->sh, BLOCK_QUERIES);
+        last = last < b->n_query ? last : b->n_query;
+        struct attn_page p = { k, pos + i / group, group, start, j->sh->scale, s->value + h * n,
+                               ld, n };
+        k->mat_mul(s->score, KV_PAGE_TOK, q + i * n, n, s->key_t, KV_PAGE_TOK, last - i,
+                   attn_page_keys(&p, last - i - 1), n, false);
+        attn_add_page(&p, out.state + i, out.acc + i * n, n, s->score, last - i);
+    }
+}
+
+/* The part of head h of a block. */
+static struct part part_of(const struct attn_job *j, const struct block *b, int64_t h, float *at)
+{
+    return part_at(at + h * part_elem(j->sh, b->n_query), b->n_query);
+}
+
+/* One chunk of a block, whose queries are gathered, into the parts at `out`. */
+static void block_chunk(const struct attn_job *j, const struct block *b, int64_t chunk,
+                        const struct scratch *s, float *out)
+{
+    const struct kernels *k = &j->o->k;
+    const struct kv_view *kv = &j->rows->kv[j->rows->seq[b->r->begin]];
+    int64_t n = j->sh->head_dim, row = b->n_head * n, ld = attn_pad(row);
+    int64_t n_key = j->rows->pos[b->r->end - 1] + 1, begin = chunk * CHUNK;
+    int64_t end = begin + CHUNK < n_key ? begin + CHUNK : n_key;
+
+    for (int64_t h = 0; h < b->n_head; h++) {
+        struct part p = part_of(j, b, h, out);
+        attn_begin(p.state, p.acc, n, n, b->n_query);
+    }
     for (int64_t start = begin; start < end; start += KV_PAGE_TOK) {
         int64_t n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
-        load_page(j, r, head, start, n_tok, s);
-        while (pos[first / group] < start)
-            first += group;
-        for (int64_t i = first, last; i < n_query; i = last) {
-            last = i + few < n_query ? i + few : n_query;
-            struct attn_page p = { k, pos + i / group, group, start, j->sh->scale, s->value,
-                                   attn_pad(n), n };
-            k->mat_mul(s->score, KV_PAGE_TOK, s->q + i * n, n, s->key_t, KV_PAGE_TOK, last - i,
-                       attn_page_keys(&p, last - i - 1), n, false);
-            attn_add_page(&p, out.state + i, out.acc + i * n, n, s->score, last - i);
+        attn_unpack(k, kv, j->layer, 0, start, n_tok, b->head * n, row, s->key, ld);
+        attn_unpack(k, kv, j->layer, 1, start, n_tok, b->head * n, row, s->value, ld);
+        for (int64_t h = 0; h < b->n_head; h++) {
+            if (b->n_head == j->sh->n_head_kv && start + KV_PAGE_TOK < end)
+                attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, h, b->n_head);
+            add_page(j, b, h, start, n_tok, s, part_of(j, b, h, out));
         }
     }
 }
 
-static void merge(const struct attn_job *j, int64_t n_query, struct part to, struct part from)
+static void merge(const struct attn_job *j, const struct block *b, float *to, float *from)
 {
     int64_t n = j->sh->head_dim;
 
-    for (int64_t i = 0; i < n_query; i++)
-        attn_merge(&j->o->k, &to.state[i], to.acc + i * n, &from.state[i], from.acc + i * n, n);
+    for (int64_t h = 0; h < b->n_head; h++) {
+        struct part sum = part_of(j, b, h, to), p = part_of(j, b, h, from);
+        for (int64_t i = 0; i < b->n_query; i++)
+            attn_merge(&j->o->k, &sum.state[i], sum.acc + i * n, &p.state[i], p.acc + i * n, n);
+    }
 }
 
-static void finish(const struct attn_job *j, const struct run *r, int64_t head, struct part sum)
+static void begin(const struct attn_job *j, const struct block *b, float *at)
+{
+    for (int64_t h = 0; h < b->n_head; h++) {
+        struct part sum = part_of(j, b, h, at);
+        attn_begin(sum.state, sum.acc, j->sh->head_dim, j->sh->head_dim, b->n_query);
+    }
+}
+
+static void finish(const struct attn_job *j, const struct block *b, float *at)
 {
     int64_t n = j->sh->head_dim, group = group_of(j->sh), ld = j->sh->n_head * n;
 
-    for (int64_t i = 0; i < (r->end - r->begin) * group; i++) {
-        float *out = j->out + (r->begin + i / group) * ld + (head * group + i % group) * n;
-        memcpy(out, sum.acc + i * n, (size_t)n * sizeof(*out));
-        j->o->k.scale(out, 1 / sum.state[i].sum, n);
+    for (int64_t h = 0; h < b->n_head; h++) {
+        struct part sum = part_of(j, b, h, at);
+        float *out = j->out + b->r->begin * ld + (b->head + h) * group * n;
+        for (int64_t i = 0; i < b->n_query; i++) {
+            float *to = out + i / group * ld + i % group * n;
+            memcpy(to, sum.acc + i * n, (size_t)n * sizeof(*to));
+            j->o->k.scale(to, 1 / sum.state[i].sum, n);
+        }
     }
 }
 
@@ -175,23 +238,21 @@ static void whole_run(void *arg, int64_t job, int thread)
     const struct attn_job *j = arg;
     const struct run *r = &j->run[j->n_run - 1 - job / j->sh->n_head_kv];
     struct scratch s = cut(ops_scratch(j->o, thread), j->sh);
-    int64_t head = job % j->sh->n_head_kv, n = j->sh->head_dim;
-    int64_t n_query = (r->end - r->begin) * group_of(j->sh);
+    struct block b = block_of(j, r, job % j->sh->n_head_kv, 1);
 
-    gather(j, r, head, s.q);
-    attn_begin(s.sum.state, s.sum.acc, n, n, n_query);
+    gather(j, r, b.head, s.q);
+    begin(j, &b, s.sum);
     for (int64_t chunk = 0; chunk < r->n_chunk; chunk++) {
-        run_chunk(j, r, head, chunk, &s, s.chunk);
-        merge(j, n_query, s.sum, s.chunk);
+        block_chunk(j, &b, chunk, &s, s.chunk);
+        merge(j, &b, s.sum, s.chunk);
     }
-    finish(j, r, head, s.sum);
+    finish(j, &b, s.sum);
 }
 
-/* The slots of a wave: first the sums of all runs and key heads, then its jobs. */
-static struct part slot(const struct attn_job *j, int64_t i)
+/* The slots of a wave: first the sums of all runs and blocks of heads, then its jobs. */
+static float *slot(const struct attn_job *j, int64_t i)
 {
-    return part_at(attn_slot(j->o, i, slots_at(j->sh), slot_elem(j->sh)),
-                   run_queries(j->sh, SPLIT_QUERIES));
+    return attn_slot(j->o, i, slots_at(j->sh), slot_elem(j->sh));
 }
 
 static void split_chunk(void *arg, int64_t i, int thread)
@@ -199,42 +260,40 @@ static void split_chunk(void *arg, int64_t i, int thread)
     const struct attn_job *j = arg;
     const struct run *r = &j->run[0];
     struct scratch s = cut(ops_scratch(j->o, thread), j->sh);
-    int64_t n_head = j->sh->n_head_kv, job = j->wave + i;
+    int64_t blocks = n_block(j->sh), job = j->wave + i, heads = heads_of(j->sh);
 
-    while (job >= r->job + r->n_chunk * n_head)
+    while (job >= r->job + r->n_chunk * blocks)
         r++;
-    gather(j, r, (job - r->job) % n_head, s.q);
-    run_chunk(j, r, (job - r->job) % n_head, (job - r->job) / n_head, &s,
-              slot(j, j->n_run * n_head + i));
+    struct block b = block_of(j, r, (job - r->job) % blocks * heads, heads);
+    for (int64_t h = 0; h < b.n_head; h++)
+        gather(j, r, b.head + h, s.q + h * b.n_query * j->sh->head_dim);
+    block_chunk(j, &b, (job - r->job) / blocks, &s, slot(j, j->n_run * blocks + i));
 }
 
-/* The chunks of the wave onto the sum of a run and key head. */
+/* The chunks of the wave onto the sum of a run and block of heads. */
 static void split_merge(void *arg, int64_t i, int thread)
 {
     const struct attn_job *j = arg;
-    int64_t n_head = j->sh->n_head_kv, head = i % n_head, n = j->sh->head_dim;
-    const struct run *r = &j->run[i / n_head];
-    int64_t n_query = (r->end - r->begin) * group_of(j->sh);
-    struct part sum = slot(j, i);
+    int64_t blocks = n_block(j->sh), heads = heads_of(j->sh);
+    const struct run *r = &j->run[i / blocks];
+    struct block b = block_of(j, r, i % blocks * heads, heads);
+    int64_t end = r->job + r->n_chunk * blocks;
 
     (void)thread;
     if (j->wave == 0)
-        attn_begin(sum.state, sum.acc, n, n, n_query);
-    for (int64_t chunk = 0; chunk < r->n_chunk; chunk++) {
-        int64_t job = r->job + chunk * n_head + head;
+        begin(j, &b, slot(j, i));
+    for (int64_t job = r->job + i % blocks; job < end; job += blocks)
         if (job >= j->wave && job < j->wave_end)
-            merge(j, n_query, sum, slot(j, j->n_run * n_head + job - j->wave));
-    }
-    int64_t end = r->job + r->n_chunk * n_head;
+            merge(j, &b, slot(j, i), slot(j, j->n_run * blocks + job - j->wave));
     if (end > j->wave && end <= j->wave_end)
-        finish(j, r, head, sum);
+        finish(j, &b, slot(j, i));
 }
 
 static void split_runs(struct attn_job *j)
 {
     const struct run *last = &j->run[j->n_run - 1];
-    int64_t n_sum = j->n_run * j->sh->n_head_kv;
-    int64_t n_job = last->job + last->n_chunk * j->sh->n_head_kv;
+    int64_t n_sum = j->n_run * n_block(j->sh);
+    int64_t n_job = last->job + last->n_chunk * n_block(j->sh);
     int64_t most = (int64_t)j->o->n_thread * ATTN_SLOTS - n_sum;
 
     ASSERT(most > 0);
@@ -259,7 +318,7 @@ static int64_t cut_runs(struct attn_job *j, int64_t row, int64_t n_row, int64_t 
         r->end = row;
         r->n_chunk = rows->pos[row - 1] / CHUNK + 1;
         r->job = job;
-        job += r->n_chunk * j->sh->n_head_kv;
+        job += r->n_chunk * n_block(j->sh);
     }
     return row;
 }
@@ -271,8 +330,9 @@ void ops_attn(struct ops *o, float *out, const float *q, const struct attn_rows 
     int64_t whole = run_queries(shape, WHOLE_QUERIES) / group_of(shape);
     int64_t few = run_queries(shape, SPLIT_QUERIES) / group_of(shape);
     int64_t n_run = (rows->n + whole - 1) / whole, n_head = shape->n_head_kv;
-    bool split = o->n_thread > 1 && n_run * n_head < (int64_t)o->n_thread * JOBS_PER_THREAD;
-    int64_t most = (int64_t)o->n_thread * ATTN_SLOTS / 2 / n_head;
+    int64_t most = (int64_t)o->n_thread * ATTN_SLOTS / 2 / n_block(shape);
+    bool split = most > 0 && (rows->n <= SPLIT_ROWS ||
+                              n_run * n_head < (int64_t)o->n_thread * JOBS_PER_THREAD);
 
     ASSERT(ops_attn_scratch(shape) <= o->limits.scratch_elem);
     if (o->profile)
