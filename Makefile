@@ -180,7 +180,7 @@ help:                                   ## this list
 	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
 
 FORCE:
-.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench bench-kernels tidy format man \
-        install uninstall clean help FORCE
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench \
+        bench-kernels tidy format man install uninstall clean help FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
