@@ -28,8 +28,7 @@ void kernels_init(struct kernels *k, unsigned isa)
             [QTYPE_f32] = quant_f32, [QTYPE_f16] = quant_f16, [QTYPE_bf16] = quant_bf16,
             [QTYPE_q8_0] = quant_q8_0, [QTYPE_q8a] = quant_q8a,
         },
-#define QTYPE(id, gguf, elems, bytes, activation, name) \
-        .dequant[QTYPE_##id] = dequant_##id, .act[QTYPE_##id] = QTYPE_##activation,
+#define QTYPE(id, ...) .dequant[QTYPE_##id] = dequant_##id,
 #include "kernels/qtype.def"
 #undef QTYPE
         .dot[QTYPE_f32] = dot_f32,

@@ -61,8 +61,8 @@ typedef void dequant_fn(float *out, const void *x, int64_t n);
  * |w[i] * x[i]|. */
 typedef float dot_fn(const void *w, const void *x, int64_t n);
 
-/* Products of tiles with activation rows, see tile.h.  Tolerance: identical bits; where `act` is
- * not the reference's, 1e-5 of the sum of |w[i] * x[i]| over the rounded x. */
+/* Products of tiles with activation rows, see tile.h.  Tolerance: identical bits; mul_bf16 1e-5 of
+ * the sum of |w[i] * x[i]|. */
 struct tile_mul;
 typedef void tile_mul_fn(const struct tile_mul *m);
 
@@ -103,8 +103,7 @@ struct kernels {
     dequant_fn    *dequant[QTYPE_COUNT];
     dot_fn        *dot[QTYPE_COUNT];    /* f32; NULL for the others */
     tile_mul_fn   *mul[QTYPE_COUNT];    /* NULL for types without tiles */
-    enum qtype     act[QTYPE_COUNT];    /* what mul's activation rows are: qtype_info's, or bf16
-                                           for bf16 where the level multiplies pairs of them */
+    tile_mul_fn   *mul_bf16;            /* bf16 tiles times bf16 activations; NULL: no level has it */
     rmsnorm_fn    *rmsnorm;
     axpy_fn       *axpy;
     scale_fn      *scale;

@@ -255,6 +255,7 @@ void block_moe(struct forward *f, const struct layer *l)
 
     struct product router = forward_product(f, &l->router, logit);
 
+    router.f32 = true;
     ops_at(f->ops, l->index, PROFILE_router);
     forward_products(f, &router, 1, h, d);
     for (int64_t i = 0; i < n; i++)

@@ -42,11 +42,11 @@ enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
     o->acc = aligned(n_thread * 3 * ACC_ELEM * sizeof(float));
     o->latent = aligned((uint64_t)limits->latent_elem * sizeof(float));
     o->act = aligned(act_bytes);
-    if (o->k.act[QTYPE_bf16] == QTYPE_bf16)
+    if (o->k.mul_bf16)
         o->act_bf16 = aligned(act_bytes);
     if (!o->row || !o->low || !o->scratch || !o->tiles || !o->acc ||
         !o->latent || !o->act ||
-        (o->k.act[QTYPE_bf16] == QTYPE_bf16 && !o->act_bf16)) {
+        (o->k.mul_bf16 && !o->act_bf16)) {
         ops_free(o);
         return err_set(ERR_NOMEM, "OPS-02", "no memory for %.1f MB of scratch; use a smaller "
                        "--batch-size or fewer --threads", (double)act_bytes / 1e6);

@@ -85,14 +85,15 @@ void ops_rmsnorm(struct ops *o, float *out, int64_t ld_out, const float *x, int6
 /* One product of a list that shares its input: y[s][r] = sum over c of w[r][c] * x[index[s]][c],
  * for the slots s of [slot_begin, slot_end).  With `up`, a matrix of the same shape, y is
  * silu(w x) * (up x) instead; with `add` the result is added to y.  Neither goes with a weight
- * whose pair_head is set. */
+ * whose pair_head is set.  `f32` keeps activations unrounded where the type alone would let them
+ * be rounded to bf16: for a product that decides something, such as a router's. */
 struct product {
     struct weight w;
     const struct weight *up;
     float *y;
     int64_t ld_y;
     int64_t slot_begin, slot_end;
-    bool add;
+    bool add, f32;
 };
 
 /* All products of the list; `x` has n_x rows, ld_x apart; `index` maps slots to rows of x

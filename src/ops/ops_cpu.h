@@ -50,6 +50,9 @@ static inline float *ops_out(struct ops *o, int thread, int which)
     return ops_acc(o, thread) + (1 + which) * ACC_ELEM;
 }
 
+/* What the product rounds activations to for a weight of its type; f32: as they are. */
+enum qtype ops_act_of(const struct ops *o, const struct product *p, enum qtype type);
+
 /* The bytes of n_elem activations rounded to q8a, in rows of any length. */
 uint64_t ops_act_bytes(int64_t n_elem);
 

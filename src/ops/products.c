@@ -20,10 +20,11 @@ static bool has_tiles(const struct ops *o, enum qtype type)
     return !o->exact && tile_has(type);
 }
 
-/* What a product with the type wants activations rounded to; f32: as they are. */
-static enum qtype act_of(const struct ops *o, enum qtype type)
+enum qtype ops_act_of(const struct ops *o, const struct product *p, enum qtype type)
 {
-    return has_tiles(o, type) ? o->k.act[type] : QTYPE_f32;
+    if (!has_tiles(o, type))
+        return QTYPE_f32;
+    return type == QTYPE_bf16 && o->k.mul_bf16 && !p->f32 ? QTYPE_bf16 : qtype_info[type].act;
 }
 
 struct products_job {
@@ -99,14 +100,14 @@ static const uint8_t *groups_at(struct ops *o, const struct weight *w, int64_t r
  * s on, each slot's `n_row` values ld apart in `out`. */
 struct block { int64_t r, n_row, s, n_slot, ld; int thread; };
 
-static void tile_block(const struct products_job *j, const struct weight *w, const struct block *b,
-                       float *out)
+static void tile_block(const struct products_job *j, const struct product *p,
+                       const struct weight *w, const struct block *b, float *out)
 {
     struct ops *o = j->o;
     int n_group = (int)((b->n_row + TILE_ROWS - 1) / TILE_ROWS);
     const void *x[TILE_TOK_MAX];
     float *to[TILE_TOK_MAX];
-    enum qtype act = act_of(o, w->type);
+    enum qtype act = ops_act_of(o, p, w->type);
     struct tile_mul m = { to, x, b->n_slot, groups_at(o, w, b->r, n_group, b->thread),
                           n_group, w->n_col, ops_acc(o, b->thread) };
 
@@ -115,7 +116,7 @@ static void tile_block(const struct products_job *j, const struct weight *w, con
         to[i] = out + i * b->ld;
         x[i] = act == QTYPE_f32 ? (const void *)(j->x + row * j->ld_x) : act_row(j, act, row);
     }
-    o->k.mul[w->type](&m);
+    (act == QTYPE_bf16 ? o->k.mul_bf16 : o->k.mul[w->type])(&m);
 }
 
 static void unpacked_block(const struct products_job *j, const struct weight *w,
@@ -131,8 +132,8 @@ static void unpacked_block(const struct products_job *j, const struct weight *w,
     }
 }
 
-static void multiply(const struct products_job *j, const struct weight *w, const struct block *b,
-                     float *out)
+static void multiply(const struct products_job *j, const struct product *p,
+                     const struct weight *w, const struct block *b, float *out)
 {
     bool finite = true;
 
@@ -140,7 +141,7 @@ static void multiply(const struct products_job *j, const struct weight *w, const
         unpacked_block(j, w, b, out);
         return;
     }
-    tile_block(j, w, b, out);
+    tile_block(j, p, w, b, out);
     for (int64_t i = 0; i < b->n_slot; i++)
         finite = finite && j->o->k.all_finite(out + i * b->ld, b->n_row);
     for (int64_t r = 0; r < b->n_row && !finite; r++)   /* blames a row when it is at fault */
@@ -171,9 +172,9 @@ static void product_rows(const struct products_job *j, const struct product *p, 
 
     for (b.s = p->slot_begin; b.s < p->slot_end; b.s += b.n_slot) {
         b.n_slot = p->slot_end - b.s < TILE_TOK_MAX ? p->slot_end - b.s : TILE_TOK_MAX;
-        multiply(j, &p->w, &b, out);
+        multiply(j, p, &p->w, &b, out);
         if (p->up)
-            multiply(j, p->up, &b, up);
+            multiply(j, p, p->up, &b, up);
         for (int64_t i = 0; i < b.n_slot; i++) {
             if (p->up)
                 o->k.swiglu(out + i * b.ld, out + i * b.ld, up + i * b.ld, n_row);
@@ -203,10 +204,12 @@ static void product_job(void *arg, int64_t job, int thread)
     product_rows(j, p, r, n_row, thread);
 }
 
-static void note_act(struct products_job *j, enum qtype type)
+static void note_act(struct products_job *j, const struct product *p, enum qtype type)
 {
-    j->q8a = j->q8a || act_of(j->o, type) == QTYPE_q8a;
-    j->bf16 = j->bf16 || act_of(j->o, type) == QTYPE_bf16;
+    enum qtype act = ops_act_of(j->o, p, type);
+
+    j->q8a = j->q8a || act == QTYPE_q8a;
+    j->bf16 = j->bf16 || act == QTYPE_bf16;
 }
 
 void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
@@ -219,9 +222,9 @@ void ops_products(struct ops *o, const struct product *p, int n_product, const f
     for (int i = 0; i < n_product; i++) {
         ASSERT(p[i].w.n_col == p[0].w.n_col && p[i].w.n_col <= o->limits.col);
         n_job += jobs_of(&p[i]);
-        note_act(&j, p[i].w.type);
+        note_act(&j, &p[i], p[i].w.type);
         if (p[i].up)
-            note_act(&j, p[i].up->type);
+            note_act(&j, &p[i], p[i].up->type);
     }
     if (j.q8a || j.bf16) {
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);

@@ -105,10 +105,9 @@ static uint64_t weight_bytes(const struct weight *w)
     return bytes;
 }
 
-/* The arithmetic of a product with this type, after the type's activations. */
-static enum peak_type arithmetic(const struct ops *o, enum qtype type)
+static enum peak_type arithmetic(const struct ops *o, const struct product *p, enum qtype type)
 {
-    enum qtype act = o->exact || !tile_has(type) ? QTYPE_f32 : o->k.act[type];
+    enum qtype act = ops_act_of(o, p, type);
 
     return act == QTYPE_q8a ? PEAK_int8 : act == QTYPE_bf16 ? PEAK_bf16 : PEAK_f32;
 }
@@ -125,8 +124,8 @@ void ops_count_products(struct ops *o, const struct product *p, int n_product)
         int64_t n = p[i].slot_end - p[i].slot_begin;
         const struct weight *w[2] = { &p[i].w, p[i].up };
         for (int k = 0; k < 2 && n > 0 && w[k]; k++)
-            profile_add(o->profile, PROFILE_MAIN, weight_bytes(w[k]), arithmetic(o, w[k]->type),
-                        2 * w[k]->n_row * w[k]->n_col * n);
+            profile_add(o->profile, PROFILE_MAIN, weight_bytes(w[k]),
+                        arithmetic(o, &p[i], w[k]->type), 2 * w[k]->n_row * w[k]->n_col * n);
     }
 }
 

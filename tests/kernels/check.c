@@ -511,8 +511,10 @@ static void check_level(const char *level, const struct kernels *k, const struct
         if (k->dot[q] != prev->dot[q])
             CHECK(name_of("dot", q), level, check_dot(k->dot[q], ref));
         if (k->mul[q] != prev->mul[q])
-            CHECK(name_of("mul", q), level, check_mul(q, k, ref));
+            CHECK(name_of("mul", q), level, check_mul(q, k->mul[q], ref));
     }
+    if (k->mul_bf16 != prev->mul_bf16)
+        CHECK("mul_bf16", level, check_mul_bf16(k->mul_bf16, ref));
     if (k->rmsnorm != prev->rmsnorm)
         CHECK("rmsnorm", level, check_rmsnorm(k->rmsnorm, ref));
     if (k->axpy != prev->axpy)

@@ -55,7 +55,8 @@ double check_now_ns(void);
 #define BENCH_NS(call) BENCH_NS_N(300, call)
 
 /* check_tile.c */
-struct found check_mul(enum qtype q, const struct kernels *fast, const struct kernels *ref);
+struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *ref);
+struct found check_mul_bf16(tile_mul_fn *fast, const struct kernels *ref);
 struct found check_mul_ref(enum qtype q, const struct kernels *ref);
 struct found check_pack(enum qtype q);
 

@@ -44,8 +44,12 @@ static void mul_case_fill(struct mul_case *c, enum qtype q, int64_t n, int n_gro
                               check_guarded_f32((n_x * n_group * TILE_ROWS + 15) / 16 * 16) };
 }
 
+static const struct { int n_group, n_x; } shape[] = {
+    { 1, 1 }, { 1, 2 }, { 1, 3 }, { 2, 1 }, { 2, 5 }, { 3, 7 }, { 4, MUL_X_MAX }, { 4, 6 },
+};
+
 static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group, int64_t n_x,
-                           const struct kernels *fast, const struct kernels *ref)
+                           tile_mul_fn *fast, const struct kernels *ref)
 {
     for (int kind = 0; kind < N_KINDS && !f->bad; kind++) {
         static float want[MUL_X_MAX][TILE_GROUPS_MAX * TILE_ROWS];
@@ -55,7 +59,7 @@ static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group
         ref->mul[q](&c.m);
         for (int64_t i = 0; i < n_x; i++)
             memcpy(want[i], c.y[i], (size_t)n_group * TILE_ROWS * sizeof(float));
-        fast->mul[q](&c.m);
+        fast(&c.m);
         for (int64_t i = 0; i < n_x; i++)
             for (int r = 0; r < n_group * TILE_ROWS; r++)
                 check_differ(f, !check_same_f32(want[i][r], c.y[i][r]), "bits", want[i][r],
@@ -63,12 +67,31 @@ static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group
     }
 }
 
-/* The same for a product whose activations are rounded to another form than the reference's: the
- * reference gets the rounded values. */
-static void check_near_case(struct found *f, enum qtype q, int64_t n, int n_group, int64_t n_x,
-                            const struct kernels *fast, const struct kernels *ref)
+struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *ref)
 {
-    enum qtype act = fast->act[q];
+    struct found f = { 0 };
+    struct mul_case c;
+
+    for (size_t s = 0; s < sizeof(shape) / sizeof(*shape) && !f.bad; s++)
+        for (int l = 0; l < 4 && !f.bad; l++) {
+            int64_t n = check_length(q, l < 3 ? l : 4);
+            check_mul_case(&f, q, n, shape[s].n_group, shape[s].n_x, fast, ref);
+        }
+    mul_case_fill(&c, q, check_length(q, 2), 4, 5, ORDINARY, false, ref);
+    fast(&c.m);                                     /* any bytes: it must only not crash */
+    if (check_bench && !f.bad) {
+        mul_case_fill(&c, q, N_MAX, 4, 12, ORDINARY, true, ref);
+        f.ns_ref = BENCH_NS_N(1, ref->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
+        f.ns_new = BENCH_NS(fast(&c.m)) / (4 * TILE_ROWS * 12);
+    }
+    return f;
+}
+
+/* Products of bf16 tiles with bf16 activations, against doubles. */
+static void check_bf16_case(struct found *f, int64_t n, int n_group, int64_t n_x,
+                            tile_mul_fn *fast, const struct kernels *ref)
+{
+    const enum qtype q = QTYPE_bf16;
     static float w[CHECK_N_MAX];
     uint8_t *row = check_guarded((size_t)qtype_row_bytes(q, n));
     const void *rounded[MUL_X_MAX];
@@ -77,13 +100,13 @@ static void check_near_case(struct found *f, enum qtype q, int64_t n, int n_grou
     f->n = n;
     mul_case_fill(&c, q, n, n_group, n_x, ORDINARY, true, ref);
     for (int64_t i = 0; i < n_x; i++) {
-        void *to = check_guarded((size_t)qtype_row_bytes(act, n));
-        ref->quant[act](to, c.x[i], n);
-        ref->dequant[act]((float *)(uintptr_t)c.x[i], to, n);
+        void *to = check_guarded((size_t)qtype_row_bytes(q, n));
+        ref->quant[q](to, c.x[i], n);
+        ref->dequant[q]((float *)(uintptr_t)c.x[i], to, n);
         rounded[i] = to;
     }
     c.m.x = rounded;
-    fast->mul[q](&c.m);
+    fast(&c.m);
     for (int r = 0; r < n_group * TILE_ROWS; r++) {
         tile_unpack_row(q, row, c.m.group + (uint64_t)(r / TILE_ROWS) * tile_group_bytes(q, n),
                         r % TILE_ROWS, n);
@@ -101,26 +124,19 @@ static void check_near_case(struct found *f, enum qtype q, int64_t n, int n_grou
     }
 }
 
-struct found check_mul(enum qtype q, const struct kernels *fast, const struct kernels *ref)
+struct found check_mul_bf16(tile_mul_fn *fast, const struct kernels *ref)
 {
-    static const struct { int n_group, n_x; } shape[] = {
-        { 1, 1 }, { 1, 2 }, { 1, 3 }, { 2, 1 }, { 2, 5 }, { 3, 7 }, { 4, MUL_X_MAX }, { 4, 6 },
-    };
     struct found f = { 0 };
-    struct mul_case c;
 
     for (size_t s = 0; s < sizeof(shape) / sizeof(*shape) && !f.bad; s++)
-        for (int l = 0; l < 4 && !f.bad; l++) {
-            int64_t n = check_length(q, l < 3 ? l : 4);
-            (fast->act[q] == ref->act[q] ? check_mul_case : check_near_case)
-                (&f, q, n, shape[s].n_group, shape[s].n_x, fast, ref);
-        }
-    mul_case_fill(&c, q, check_length(q, 2), 4, 5, ORDINARY, false, ref);
-    fast->mul[q](&c.m);                             /* any bytes: it must only not crash */
+        for (int l = 0; l < 8 && !f.bad; l++)
+            check_bf16_case(&f, check_length(QTYPE_bf16, l), shape[s].n_group, shape[s].n_x, fast,
+                            ref);
     if (check_bench && !f.bad) {
-        mul_case_fill(&c, q, N_MAX, 4, 12, ORDINARY, true, ref);
-        f.ns_ref = BENCH_NS_N(1, ref->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
-        f.ns_new = BENCH_NS(fast->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
+        struct mul_case c;
+        mul_case_fill(&c, QTYPE_bf16, N_MAX, 4, 12, ORDINARY, true, ref);
+        f.ns_ref = BENCH_NS_N(1, ref->mul[QTYPE_bf16](&c.m)) / (4 * TILE_ROWS * 12);
+        f.ns_new = BENCH_NS(fast(&c.m)) / (4 * TILE_ROWS * 12);
     }
     return f;
 }

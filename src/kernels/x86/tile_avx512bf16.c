@@ -106,6 +106,5 @@ static void tile_mul_bf16_avx512bf16(const struct tile_mul *m)
 
 void kernels_add_tile_avx512bf16(struct kernels *k)
 {
-    k->mul[QTYPE_bf16] = tile_mul_bf16_avx512bf16;
-    k->act[QTYPE_bf16] = QTYPE_bf16;
+    k->mul_bf16 = tile_mul_bf16_avx512bf16;
 }
