@@ -28,6 +28,8 @@ struct model {
     const struct adapter_mix **row_mix; /* [n_batch_max] */
     int32_t *gathered;                  /* [n_batch_max]: the row of the batch each came from */
     int64_t rank_max;
+    struct place *place;                /* NULL: all weights are where the file has them */
+    bool placed_all;
     char name[128];
 };
 
@@ -208,7 +210,36 @@ void model_free(struct model *m)
     for (int32_t i = 0; i < m->n_mix; i++)
         lora_mix_free(m->mix[i]);
     bind_release(&m->b);
+    place_free(m->place);
     free(m);
+}
+
+uint64_t model_place_bytes(const struct model *m, bool rows_too)
+{
+    return place_bytes(m->w, m->b.want, rows_too);
+}
+
+enum err model_place(struct model *m, const struct place_options *o)
+{
+    enum err e;
+
+    ASSERT(!m->place && !m->n_mix);
+    if ((e = place_open(&m->place, m->w, m->b.want, o)))
+        return e;
+    if (m->place)
+        bind_move(&m->b, m->place);
+    m->placed_all = o->rows_too;
+    return OK;
+}
+
+const struct place *model_placed(const struct model *m)
+{
+    return m->place;
+}
+
+const enum place_want *model_wants(const struct model *m)
+{
+    return m->b.want;
 }
 
 const struct model_info *model_info(const struct model *m)
@@ -245,7 +276,7 @@ uint64_t model_kv_tok_bytes(const struct model *m, enum qtype type)
 
 enum err model_check_files(const struct model *m)
 {
-    for (int i = 0; i < m->w->n_file; i++)
+    for (int i = 0; i < m->w->n_file && !m->placed_all; i++)
         if (!m->w->file[i].in_memory && file_map_changed(&m->w->file[i]))
             return err_set(ERR_IO, "MODEL-44", "%s: the file changed while it was in use; "
                            "start croft again", m->w->file[i].path);
