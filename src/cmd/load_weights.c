@@ -121,6 +121,18 @@ static uint64_t placed_bytes(const struct loaded *l)
     return bytes;
 }
 
+/* The weights of a packed file are used as they are mapped: in 2 MiB pages, where the file system
+ * has them (else the advice changes nothing). */
+static void ask_huge_pages(const struct weights *w)
+{
+    bool packed = false;
+
+    for (uint64_t i = 0; i < w->n_tensor; i++)
+        packed = packed || w->tensor[i].layout == LAYOUT_tiles;
+    if (packed && !w->file[0].in_memory)
+        madvise((void *)(uintptr_t)w->file[0].data, w->file[0].bytes, MADV_HUGEPAGE);
+}
+
 /* Weights that stay mapped and fit into memory are read now.  `said`: that they may be slow. */
 static enum err warm(const struct loaded *l, bool said)
 {
@@ -135,6 +147,8 @@ static enum err warm(const struct loaded *l, bool said)
                   bytes_text(have, sizeof(have), l->machine.mem_available));
         return OK;
     }
+    if (total)
+        ask_huge_pages(l->weights);
     for (uint64_t i = 0; i < l->weights->n_tensor; i++)
         cold += stays_mapped(l, i) ? cold_bytes(&l->weights->tensor[i]) : 0;
     return cold < COLD_MIN_BYTES ? OK : read_mapped(l, total);
@@ -211,19 +225,39 @@ static void lock_weights(const struct loaded *l)
                   strerror(errno));
 }
 
+/* With --pack auto: pack where it fits; the file as it is where it does not, or where the memory
+ * that is available is not to be had.  *said: that it is so. */
+static enum err pack_if_it_fits(struct loaded *l, const struct opt_set *o, bool *said)
+{
+    uint64_t bytes = model_place_bytes(l->model, false);
+    bool fit = fits(l, o);
+    char need[16], have[16];
+    enum err e = fit ? pack(l, false) : ERR_NOMEM;
+
+    *said = e == ERR_NOMEM;
+    if (e != ERR_NOMEM)
+        return e;
+    bytes_text(need, sizeof(need), bytes);
+    if (fit)
+        term_note("the system refuses the %s for packed weights (see `ulimit -v`): the file is "
+                  "used as it is, which is slower", need);
+    else
+        term_note("packed weights need %s beside a context, and %s of memory is free: the file "
+                  "is used as it is, which is slower; --pack on packs them anyway", need,
+                  bytes_text(have, sizeof(have), l->machine.mem_available));
+    return OK;
+}
+
 enum err load_weights(struct loaded *l, const struct opt_set *o)
 {
     bool no_mmap = opt_flag(o, OPT_no_mmap), may = load_may_pack(o), said = false;
-    char need[16], have[16];
+    bool must = may && (no_mmap || !strcmp(opt_text(o, OPT_pack), "on"));
     enum err e = OK;
 
-    if (may && (no_mmap || !strcmp(opt_text(o, OPT_pack), "on") || fits(l, o)))
+    if (must)
         e = pack(l, no_mmap);
-    else if ((said = may))
-        term_note("packed weights need %s and a context, and %s of memory is free: the file is "
-                  "used as it is, which is slower; --pack on packs them anyway",
-                  bytes_text(need, sizeof(need), model_place_bytes(l->model, false)),
-                  bytes_text(have, sizeof(have), l->machine.mem_available));
+    else if (may)
+        e = pack_if_it_fits(l, o, &said);
     if (e == OK && !(may && no_mmap))
         e = warm(l, said);
     if (e == OK && opt_flag(o, OPT_mlock))

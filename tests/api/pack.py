@@ -3,6 +3,7 @@ what is said."""
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -161,6 +162,34 @@ def pages(folder):
         p.communicate()
 
 
+def little_memory(folder):
+    """Where packed weights do not fit the file is used as it is, and one note says so."""
+    model, ids = os.path.join(folder, "nano.gguf"), os.path.join(folder, "ids")
+    with open(ids, "w") as f:
+        f.write("1 2 3")
+    note, want, seen = "the system refuses", None, set()
+    for mb in range(200, 10, -3):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
+        out = os.path.join(folder, "out")
+        p = croft.run(["logits", model, "--ids", ids, "-o", out, "-t", "1", "-b", "4"],
+                      preexec_fn=limit)
+        if not check(p.returncode in (0, 1, 4), "%d MiB: handled" % mb, p.stderr[-300:]):
+            break
+        seen.add("failed" if p.returncode else "ran")
+        if p.returncode:
+            continue
+        with open(out, "rb") as f:
+            data = f.read()
+        want = want or data
+        seen.add("mapped" if note in p.stderr else "packed")
+        check(data == want, "%d MiB: the same bits" % mb)
+    check(seen >= {"packed", "mapped", "failed"}, "packed, mapped with less memory, or an error",
+          str(seen))
+    p = croft.run(["run", STORY, "-c", "900000000"] + ASK)
+    check(p.returncode == 4 and p.stderr.count("is used as it is") == 1, "no room for the context",
+          p.stderr[-300:])
+
+
 def interrupted(folder):
     """Ctrl-C while a file is written: status 130 and nothing left."""
     model = os.path.join(folder, "nano.gguf")
@@ -185,6 +214,7 @@ def main():
         hostile(folder, packed)
         shards(folder)
         pages(folder)
+        little_memory(folder)
         interrupted(folder)
     options()
     return croft.done()
