@@ -184,11 +184,11 @@ static enum err pack(struct loaded *l, bool rows_too)
     return e;
 }
 
-/* Whether packed weights leave room for scratch and the KV cache of a context that was asked for,
- * or of a moderate one. */
+/* Whether all weights, packed or not, leave room for scratch and the KV cache of a context that was
+ * asked for, or of a moderate one: where they do not, the system should choose what it keeps. */
 static bool fits(const struct loaded *l, const struct opt_set *o)
 {
-    uint64_t room = l->machine.mem_available, bytes = model_place_bytes(l->model, false);
+    uint64_t room = l->machine.mem_available, bytes = model_place_bytes(l->model, true);
     int64_t own = model_info(l->model)->n_ctx_train, n_ctx = opt_int(o, OPT_ctx_size);
 
     if (n_ctx <= 0)
@@ -229,7 +229,6 @@ static void lock_weights(const struct loaded *l)
  * that is available is not to be had.  *said: that it is so. */
 static enum err pack_if_it_fits(struct loaded *l, const struct opt_set *o, bool *said)
 {
-    uint64_t bytes = model_place_bytes(l->model, false);
     bool fit = fits(l, o);
     char need[16], have[16];
     enum err e = fit ? pack(l, false) : ERR_NOMEM;
@@ -237,13 +236,13 @@ static enum err pack_if_it_fits(struct loaded *l, const struct opt_set *o, bool 
     *said = e == ERR_NOMEM;
     if (e != ERR_NOMEM)
         return e;
-    bytes_text(need, sizeof(need), bytes);
+    bytes_text(need, sizeof(need), model_place_bytes(l->model, !fit));
     if (fit)
         term_note("the system refuses the %s for packed weights (see `ulimit -v`): the file is "
                   "used as it is, which is slower", need);
     else
-        term_note("packed weights need %s beside a context, and %s of memory is free: the file "
-                  "is used as it is, which is slower; --pack on packs them anyway", need,
+        term_note("the weights need %s beside a context, and %s of memory is free: the file is "
+                  "used as it is, which is slower; --pack on packs them anyway", need,
                   bytes_text(have, sizeof(have), l->machine.mem_available));
     return OK;
 }
@@ -256,7 +255,7 @@ enum err load_weights(struct loaded *l, const struct opt_set *o)
 
     if (must)
         e = pack(l, no_mmap);
-    else if (may)
+    else if (may && model_place_bytes(l->model, false))
         e = pack_if_it_fits(l, o, &said);
     if (e == OK && !(may && no_mmap))
         e = warm(l, said);
