@@ -55,7 +55,7 @@ $(BUILD)/check: $(LOW) $(CHECK)
 # The linker hands the fault tests every allocation, so that the n-th one can fail.
 $(BUILD)/fault: $(CORE) $(FAULT)
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
-	    -Wl,--wrap=strdup,--wrap=posix_memalign
+	    -Wl,--wrap=strdup,--wrap=posix_memalign,--wrap=pread
 
 # A fuzz target with a main that feeds it files; the same target under libFuzzer is PART=fuzz.
 $(BUILD)/fuzz_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o

@@ -5,16 +5,9 @@
 #include "cmd/cmd_table.h"
 #include "cmd/model_path.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-/* Scratch of a step, the vocabulary's index, and what the rest of the machine needs to live. */
-static const uint64_t RESERVE_BYTES = (uint64_t)256 << 20;
-enum { READ_BYTES = 4 << 20, COLD_MIN_BYTES = 32 << 20 };
 
 const char *bytes_text(char *out, size_t cap, uint64_t bytes)
 {
@@ -73,99 +66,6 @@ static enum err choose_kv(enum qtype *out, const struct opt_set *o)
     return OK;
 }
 
-/* --- a cold file ------------------------------------------------------------------------- */
-
-/* Bytes of the mapping that are not in memory yet. */
-static uint64_t cold_bytes(const struct file_map *f)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), n = (f->bytes + page - 1) / page, cold = 0;
-    unsigned char *in = malloc(n ? n : 1);
-
-    if (in && f->data && mincore((void *)(uintptr_t)f->data, f->bytes, in) == 0)
-        for (uint64_t i = 0; i < n; i++)
-            cold += in[i] & 1 ? 0 : page;
-    free(in);
-    return cold;
-}
-
-/* Read the file once from start to end: page faults in random order would read it at a tenth of
- * the disk's speed, and silently. */
-static enum err read_through(const struct file_map *f, struct progress *p, int64_t *done)
-{
-    uint8_t *chunk = malloc(READ_BYTES);
-    enum err e = OK;
-
-    if (!chunk)
-        return err_set(ERR_NOMEM, "LOAD-04", "no memory for a read buffer of %d MB",
-                       READ_BYTES >> 20);
-    for (uint64_t at = 0; at < f->bytes && e == OK;) {
-        ssize_t got = pread(f->fd, chunk, READ_BYTES, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            got = 0;
-        else if (got < 0)
-            e = err_set(ERR_IO, "LOAD-05", "%s: cannot read at byte %llu: %s", f->path,
-                        (unsigned long long)at, strerror(errno));
-        else if (got == 0)
-            e = err_set(ERR_IO, "LOAD-06", "%s ends at byte %llu of %llu: it was changed while "
-                        "it was read; start again", f->path, (unsigned long long)at,
-                        (unsigned long long)f->bytes);
-        if (e == OK && term_interrupted())
-            e = err_set(ERR_STOPPED, "LOAD-07", "interrupted while reading %s", f->path);
-        if (e == OK) {
-            at += (uint64_t)got;
-            *done += got;
-            progress_update(p, *done);
-        }
-    }
-    free(chunk);
-    return e;
-}
-
-static enum err warm(const struct loaded *l)
-{
-    const struct weights *w = l->weights;
-    uint64_t cold = 0, total = 0;
-    int64_t done = 0;
-    char need[16], have[16];
-    struct progress p;
-    enum err e = OK;
-
-    for (int i = 0; i < w->n_file; i++)
-        total += w->file[i].in_memory ? 0 : w->file[i].bytes;
-    if (l->machine.mem_available && total > l->machine.mem_available) {
-        term_note("the model is %s and %s of memory is free: weights are read from disk as they "
-                  "are needed, which is slow", bytes_text(need, sizeof(need), total),
-                  bytes_text(have, sizeof(have), l->machine.mem_available));
-        return OK;
-    }
-    for (int i = 0; i < w->n_file; i++)
-        cold += w->file[i].in_memory ? 0 : cold_bytes(&w->file[i]);
-    if (cold < COLD_MIN_BYTES)
-        return OK;
-    progress_begin(&p, "reading the model", "B", (int64_t)total);
-    for (int i = 0; i < w->n_file && e == OK; i++)
-        if (!w->file[i].in_memory)
-            e = read_through(&w->file[i], &p, &done);
-    progress_end(&p);
-    return e;
-}
-
-static void lock_weights(const struct weights *w)
-{
-    uint64_t total = 0;
-    char size[16];
-
-    for (int i = 0; i < w->n_file; i++)
-        total += w->file[i].bytes;
-    for (int i = 0; i < w->n_file; i++)
-        if (w->file[i].data && mlock(w->file[i].data, w->file[i].bytes) != 0) {
-            term_warn("--mlock: cannot keep all %s in memory: %s; raise the limit of `ulimit -l` "
-                      "(going on without)", bytes_text(size, sizeof(size), total),
-                      strerror(errno));
-            return;
-        }
-}
-
 /* An adapter in GGUF looks like a model with most of it missing. */
 static enum err check_is_model(const struct weights *w)
 {
@@ -181,7 +81,7 @@ static enum err check_is_model(const struct weights *w)
 
 enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
 {
-    struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) };
+    struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) && !load_may_pack(o) };
     struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max };
     int asked = l->n_thread;
     enum err e;
@@ -209,13 +109,11 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     if (e == OK)
         e = model_open(&l->model, l->weights, &mo);
     if (e == OK)
-        e = load_adapters(l, o);
+        e = load_weights(l, o);
     if (e == OK)
-        e = warm(l);
+        e = load_adapters(l, o);
     if (e != OK)
         goto fail;
-    if (opt_flag(o, OPT_mlock))
-        lock_weights(l->weights);
     term_verbose("%s: %s, %d thread%s, %s, KV cache in %s", l->path, model_info(l->model)->arch,
                  l->n_thread, l->n_thread == 1 ? "" : "s", isa_name(l->isa),
                  mo.exact ? "f32 (--exact)" : opt_text(o, OPT_kv_type));
@@ -227,7 +125,7 @@ fail:
 
 /* --- the context ------------------------------------------------------------------------- */
 
-static uint64_t kv_tok_bytes(const struct model *m)
+uint64_t kv_tok_bytes(const struct model *m)
 {
     const struct kv_spec *spec = model_kv_spec(m);
 
@@ -238,17 +136,19 @@ static uint64_t kv_tok_bytes(const struct model *m)
  * (the rest caches weights).  `beside` false asks what fits at all. */
 static int64_t ctx_fits(const struct loaded *l, bool beside)
 {
-    uint64_t free_bytes = l->machine.mem_available, tok = kv_tok_bytes(l->model), room;
+    uint64_t free_bytes = l->machine.mem_available, tok = kv_tok_bytes(l->model), room, placed = 0;
     uint64_t weights = model_info(l->model)->weight_bytes;
 
     if (!free_bytes || !tok)
         return INT64_MAX;
+    if (model_placed(l->model))         /* cannot be dropped and read again */
+        place_memory(model_placed(l->model), &placed);
     if (!beside)
-        room = free_bytes;
-    else if (free_bytes > weights && free_bytes - weights > RESERVE_BYTES)
-        room = free_bytes - weights - RESERVE_BYTES;
+        room = free_bytes > placed ? free_bytes - placed : 0;
+    else if (free_bytes > weights && free_bytes - weights > LOAD_RESERVE_BYTES)
+        room = free_bytes - weights - LOAD_RESERVE_BYTES;
     else
-        room = free_bytes / 4;
+        room = (placed ? free_bytes > placed ? free_bytes - placed : 0 : free_bytes) / 4;
     return (int64_t)(room / tok / KV_PAGE_TOK * KV_PAGE_TOK);
 }
 

@@ -38,9 +38,9 @@ struct loaded {
 };
 
 /* Find, map and bind the model named by operand 0; with `tokenizer` its vocabulary is read too.
- * A cold file that fits in memory is read now, with progress.  `batch_max` is the most rows a
- * step may take.  l->n_thread says how many threads: 0 as --threads says, LOAD_THREADS_DEFAULT for
- * a command without that option.  On failure *l is zeroed.
+ * The weights are packed into memory, or a cold file that fits in it is read, with progress.
+ * `batch_max` is the most rows a step may take.  l->n_thread says how many threads: 0 as
+ * --threads says, LOAD_THREADS_DEFAULT for a command without that option.  On failure *l is zeroed.
  * Errors: those of model_path_find, weights_open, tokenizer_new, model_open; ARG (an
  * instruction set this CPU lacks), STOPPED. */
 enum { LOAD_THREADS_DEFAULT = -1 };
@@ -54,6 +54,19 @@ MUST_CHECK enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_
                                  int32_t n_batch);
 
 void load_close(struct loaded *l);
+
+/* A step of load_open(), in load_weights.c: pack the weights into memory or read those that stay
+ * mapped, by --pack, --no-mmap, --mlock and the memory there is. */
+MUST_CHECK enum err load_weights(struct loaded *l, const struct opt_set *o);
+
+/* False when --pack and --exact say that weights stay as they are. */
+bool load_may_pack(const struct opt_set *o);
+
+/* Scratch of a step, the vocabulary's index, and what the rest of the machine needs to live. */
+enum { LOAD_RESERVE_BYTES = 256 << 20 };
+
+/* KV bytes of a token, all layers. */
+uint64_t kv_tok_bytes(const struct model *m);
 
 /* Steps of load_open() and load_close(), in load_lora.c. */
 MUST_CHECK enum err load_adapters(struct loaded *l, const struct opt_set *o);

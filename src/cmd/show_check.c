@@ -155,11 +155,16 @@ static bool row_is_finite(struct part *p, const struct tensor_job *j, int64_t ro
 {
     const struct tensor_info *t = j->t;
     const uint8_t *at = t->data + (uint64_t)row * t->row_bytes;
+    uint8_t blocks[CHUNK_ELEMS * sizeof(float)];
     bool finite = true;
 
     for (int64_t i = 0; i < t->ne[0]; i += CHUNK_ELEMS) {
         int64_t n = t->ne[0] - i < CHUNK_ELEMS ? t->ne[0] - i : CHUNK_ELEMS;
-        j->k->dequant[t->type](p->room, at + qtype_row_bytes(t->type, i), n);
+        uint64_t from = (uint64_t)qtype_row_bytes(t->type, i);
+        if (t->layout != LAYOUT_rows)
+            tensor_bytes(t, (uint64_t)row * t->row_bytes + from,
+                         (uint64_t)qtype_row_bytes(t->type, n), blocks);
+        j->k->dequant[t->type](p->room, t->layout == LAYOUT_rows ? at + from : blocks, n);
         if (j->scale)
             apply_scales(p, j->scale, row, i, n);
         finite = look_at(p, j->k, n) && finite;

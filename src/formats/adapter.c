@@ -100,6 +100,11 @@ static enum err read_gguf(struct adapter *a, struct adapter_rule *rule)
 
     if (e || (e = check_kind(a->weights)) || (e = read_arch(a)))
         return e;
+    for (uint64_t i = 0; i < a->weights->n_tensor; i++)
+        if (a->weights->tensor[i].layout != LAYOUT_rows)
+            return err_set(ERR_FORMAT, "ADAPTER-40", "%s: tensor %s is packed, and croft reads "
+                           "adapters as they are; convert the adapter again", a->path,
+                           a->weights->tensor[i].name);
     if (!weights_meta(a->weights, "adapter.lora.alpha"))
         return err_set(ERR_FORMAT, "ADAPTER-06", "%s: has no adapter.lora.alpha, so nothing says "
                        "how strong it is; convert the adapter again", a->path);

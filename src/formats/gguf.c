@@ -4,6 +4,7 @@
  * ck.h only.  Metadata values stay in the file's bytes; `struct meta` points at them.
  */
 #include "formats/gguf.h"
+#include "formats/packed.h"
 
 #include "base/ck.h"
 
@@ -374,11 +375,12 @@ static enum err refuse_magic(const struct reader *r)
                    "bytes GGUF; name a .gguf file, or a folder of safetensors", r->path);
 }
 
-static enum err read_version(struct reader *r, uint32_t *version)
+static enum err read_version(struct reader *r, uint32_t *version, bool *is_packed)
 {
     enum err e;
 
-    if (r->file_bytes < 4 || memcmp(r->data, "GGUF", 4))
+    *is_packed = r->file_bytes >= 4 && !memcmp(r->data, PACKED_MAGIC, 4);
+    if (!*is_packed && (r->file_bytes < 4 || memcmp(r->data, "GGUF", 4)))
         return refuse_magic(r);
     r->at = 4;
     if ((e = read_u32(r, version, "the version")))
@@ -434,7 +436,7 @@ enum err gguf_part_read(struct gguf_part *p, struct weights_index *x)
     };
     enum err e;
 
-    if ((e = read_version(&r, &p->version)) || (e = read_counts(&r, p)))
+    if ((e = read_version(&r, &p->version, &p->is_packed)) || (e = read_counts(&r, p)))
         return e;
     for (uint64_t i = 0; i < p->n_meta; i++)
         if ((e = read_meta(&r, x, &p->meta[i], i)))
@@ -444,7 +446,14 @@ enum err gguf_part_read(struct gguf_part *p, struct weights_index *x)
     for (uint64_t i = 0; i < p->n_tensor; i++)
         if ((e = read_tensor(&r, x, &p->tensor[i], i)))
             return e;
+    if ((e = gguf_packed_read(p)))
+        return e;
     return place_tensors(&r, p);
+}
+
+const char *gguf_container(uint32_t version, bool is_packed)
+{
+    return is_packed ? "packed GGUF, " PACKED_LAYOUT : version == 2 ? "GGUF v2" : "GGUF v3";
 }
 
 void gguf_part_release(struct gguf_part *p)

@@ -30,6 +30,7 @@ struct gguf_part {
     uint64_t n_meta;
     struct tensor_info *tensor;
     uint64_t n_tensor;
+    bool is_packed;                     /* begins with PACKED_MAGIC (packed.h) */
     bool is_split;                      /* has split.count above 1 */
     uint64_t split_no, split_count;
     uint64_t split_tensors;             /* over all shards; UINT64_MAX: not said */
@@ -41,6 +42,12 @@ void gguf_part_release(struct gguf_part *p);
 
 /* Open `path`, and its siblings when it is a shard, into w (gguf_split.c). */
 MUST_CHECK enum err gguf_open_all(struct weights *w, const char *path, bool in_memory);
+
+/* What a packed file says of its tensors' layout; nothing for others (gguf_packed.c). */
+MUST_CHECK enum err gguf_packed_read(struct gguf_part *p);
+
+/* "GGUF v3" and the like, for people. */
+const char *gguf_container(uint32_t version, bool is_packed);
 
 /* Move a part into w as file number w->n_file; the metadata of the first one is kept. */
 MUST_CHECK enum err gguf_adopt(struct weights *w, struct gguf_part *p);

@@ -182,13 +182,14 @@ enum err gguf_open_all(struct weights *w, const char *path, bool in_memory)
 
     if (e == OK)
         e = gguf_part_read(&first, w->index);
-    uint64_t version = first.version, split_tensors = first.split_tensors;
+    const char *container = gguf_container(first.version, first.is_packed);
+    uint64_t split_tensors = first.split_tensors;
     if (e == OK)
         e = open_first(w, &first, path, in_memory);
     gguf_part_release(&first);
     if (e)
         return e;
-    w->container = version == 2 ? "GGUF v2" : "GGUF v3";
+    w->container = container;
     if (split_tensors != UINT64_MAX && split_tensors != w->n_tensor)
         return err_set(ERR_FORMAT, "GGUF-49", "%s: split.tensors.count is %" PRIu64 ", but %"
                        PRIu64 " tensors are there; get all shards again", path, split_tensors,

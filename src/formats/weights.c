@@ -6,6 +6,7 @@
 #include "formats/weights_form.h"
 
 #include "base/ck.h"
+#include "kernels/tile.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -153,6 +154,35 @@ const struct meta *weights_meta(const struct weights *w, const char *key)
     const struct named *n = find(w->index->meta, w->n_meta, key);
 
     return n ? &w->meta[n->i] : NULL;
+}
+
+void tensor_bytes(const struct tensor_info *t, uint64_t at, uint64_t n, void *out)
+{
+    const struct qtype_info *q = &qtype_info[t->type];
+    uint64_t block = (uint64_t)q->block_bytes;
+    uint8_t *to = out, one[256];
+
+    ASSERT(at <= t->bytes && n <= t->bytes - at);
+    if (t->layout == LAYOUT_rows) {
+        memcpy(out, t->data + at, (size_t)n);
+        return;
+    }
+    ASSERT(block <= sizeof(one));
+    for (uint64_t take; n > 0; n -= take, at += take, to += take) {
+        uint64_t row = at / t->row_bytes, in_row = at % t->row_bytes, skip = in_row % block;
+        const uint8_t *tile = t->data + row / TILE_ROWS * TILE_ROWS * t->row_bytes +
+                              in_row / block * block * TILE_ROWS;
+        int r = (int)(row % TILE_ROWS);
+        take = n < t->row_bytes - in_row ? n : t->row_bytes - in_row;
+        if (skip == 0 && take >= block) {
+            take -= take % block;
+            tile_unpack_row(t->type, to, tile, r, (int64_t)(take / block) * q->block_elems);
+        } else {
+            take = take < block - skip ? take : block - skip;
+            tile_unpack_row(t->type, one, tile, r, q->block_elems);
+            memcpy(to, one + skip, (size_t)take);
+        }
+    }
 }
 
 static const char *type_words(const struct meta *m)

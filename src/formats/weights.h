@@ -27,6 +27,7 @@ enum { TENSOR_DIMS_MAX = 4 };
 struct tensor_info {
     const char *name;                   /* NUL-terminated; owned by the weights */
     enum qtype type;
+    enum layout layout;                 /* of data; rows but for tensors of a packed file */
     int n_dim;
     int64_t ne[TENSOR_DIMS_MAX];        /* fastest (contiguous) first, as in GGUF; 1 beyond n_dim */
     int64_t n_elem, n_row;              /* n_row = n_elem / ne[0] */
@@ -64,9 +65,10 @@ struct weights {
 
 struct weights_options { bool in_memory; /* --no-mmap */ };
 
-/* Open a GGUF v2 or v3 file, or the first shard of a split one (any shard's name finds its
- * siblings), or a Hugging Face folder: config.json, and model.safetensors or the shards that
- * model.safetensors.index.json names.  `o` may be NULL.  On success *out is yours: weights_free().
+/* Open a GGUF v2 or v3 file, a packed file (packed.h), or the first shard of a split one (any
+ * shard's name finds its siblings), or a Hugging Face folder: config.json, and model.safetensors
+ * or the shards that model.safetensors.index.json names.  `o` may be NULL.  On success *out is
+ * yours: weights_free().
  * Errors: MISSING, IO, FORMAT, LIMIT, NOMEM; the text names file, field and remedy. */
 MUST_CHECK enum err weights_open(struct weights **out, const char *path,
                                  const struct weights_options *o);
@@ -74,6 +76,10 @@ void weights_free(struct weights *w);
 
 /* The tensor of that name, or NULL. */
 const struct tensor_info *weights_find(const struct weights *w, const char *name);
+
+/* out <- bytes [at, at + n) of the tensor as its rows lie in the file it was made from, whatever
+ * its layout is. */
+void tensor_bytes(const struct tensor_info *t, uint64_t at, uint64_t n, void *out);
 
 /* The entry of that key, or NULL. */
 const struct meta *weights_meta(const struct weights *w, const char *key);

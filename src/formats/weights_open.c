@@ -63,7 +63,7 @@ enum err weights_open_bytes(struct weights **out, const char *name, const void *
                     name);
         goto fail;
     }
-    w->container = p.version == 2 ? "GGUF v2" : "GGUF v3";
+    w->container = gguf_container(p.version, p.is_packed);
     if ((e = gguf_adopt(w, &p)) || (e = weights_index_build(w)))
         goto fail;
     gguf_part_release(&p);

@@ -103,7 +103,7 @@ struct kernels {
     dequant_fn    *dequant[QTYPE_COUNT];
     dot_fn        *dot[QTYPE_COUNT];    /* f32; NULL for the others */
     tile_mul_fn   *mul[QTYPE_COUNT];    /* NULL for types without tiles */
-    tile_mul_fn   *mul_bf16;            /* bf16 tiles times bf16 activations; NULL: no level has it */
+    tile_mul_fn   *mul_bf16;            /* bf16 tiles times bf16 activations; NULL: none */
     rmsnorm_fn    *rmsnorm;
     axpy_fn       *axpy;
     scale_fn      *scale;

@@ -9,6 +9,7 @@
 
 #include "model/model.h"
 #include "ops/ops.h"
+#include "place/place.h"
 
 /* Sizes a weight's shape is checked against; a family fills the ones it uses. */
 enum dim { DIM_ONE, DIM_EMBD, DIM_VOCAB, DIM_HEADS, DIM_HEAD, DIM_Q, DIM_K, DIM_V, DIM_OUT, DIM_FF,
@@ -194,11 +195,16 @@ struct binding {
     struct layer *layer;                /* [n_layer] */
     float *vectors;                     /* memory of all unpacked vectors */
     struct weight *experts;             /* memory of all gate_exps, up_exps, down_exps */
+    int64_t n_expert_weight;            /* of them */
+    enum place_want *want;              /* [n_tensor]: how each tensor's bytes may lie */
     int64_t n_param, n_param_expert, n_param_mtp;
     int32_t n_matrix;                   /* weight.id runs from 1 to this */
 };
 MUST_CHECK enum err bind_weights(struct binding *b, const struct weights *w);
 void bind_release(struct binding *b);
+
+/* Let the weights point to where the place keeps them; the place must outlive the binding. */
+void bind_move(struct binding *b, const struct place *p);
 
 /* What an adapter's pair changes: the weight of `b` with the base name, in the adapter's naming;
  * of a tensor of stacked experts all of them.  Calls `found` for each; ARG when there is none. */

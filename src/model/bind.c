@@ -5,6 +5,7 @@
 #include "model/arch.h"
 
 #include "base/buf.h"
+#include "kernels/tile.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -85,10 +86,22 @@ static enum err refuse_shape(const struct binder *b, const struct tensor_info *t
                    t->n_row, t->ne[0], rows, cols);
 }
 
+/* Vectors, scales and matrices that are cut between multiples of 16 rows do not lie in tiles. */
+static enum err refuse_tiles(const struct binder *b, const struct tensor_info *t)
+{
+    if (t->layout == LAYOUT_rows)
+        return OK;
+    return err_set(ERR_FORMAT, "MODEL-48", "%s: tensor '%s' is packed, which this one cannot be; "
+                   "the file is damaged: pack the model again", b->w->file[t->file].path, t->name);
+}
+
 static enum err bind_vector(struct binder *b, const struct tensor_info *t, const float **field)
 {
     float *to = b->b->vectors + b->n_vector;
+    enum err e = refuse_tiles(b, t);
 
+    if (e)
+        return e;
     if (t->type == QTYPE_f8_e4m3)
         return err_set(ERR_ARG, "MODEL-46", "%s: tensor '%s' is a vector in FP8, for which croft "
                        "knows no scale", b->w->file[t->file].path, t->name);
@@ -128,14 +141,23 @@ static enum err find_scale(struct binder *b, const struct tensor_info *t, const 
     if (s->n_row != rows || s->ne[0] != cols)
         return refuse_shape(b, s, rows, cols);
     mark(b, s);
+    b->b->want[s - b->w->tensor] = PLACE_ROWS;
     *scale = s->data;
-    return OK;
+    return refuse_tiles(b, s);
 }
 
-static enum err bind_matrix(struct binder *b, const struct tensor_info *t, struct weight *field)
+/* `part_rows`: the rows of each of the matrices that the tensor is made of. */
+static enum err bind_matrix(struct binder *b, const struct tensor_info *t, int64_t part_rows,
+                            struct weight *field)
 {
+    bool whole = part_rows % TILE_ROWS == 0;
+    enum err e = whole ? OK : refuse_tiles(b, t);
+
+    if (e)
+        return e;
+    b->b->want[t - b->w->tensor] = whole ? place_want(t) : PLACE_ROWS;
     *field = (struct weight){
-        .name = t->name, .type = t->type, .layout = LAYOUT_rows, .n_col = t->ne[0],
+        .name = t->name, .type = t->type, .layout = t->layout, .n_col = t->ne[0],
         .n_row = t->n_row, .row_bytes = t->row_bytes, .data = t->data, .id = field->id,
     };
     return find_scale(b, t, &field->scale);
@@ -183,7 +205,7 @@ static enum err bind_experts(struct binder *b, const struct weight_spec *spec, i
         if (t->ne[0] != cols || t->n_row != (b->w->hf ? rows : rows * dim[spec->shape[2]]))
             return refuse_shape(b, t, b->w->hf ? rows : rows * dim[spec->shape[2]], cols);
         mark(b, t);
-        if ((e = bind_matrix(b, t, &all)))
+        if ((e = bind_matrix(b, t, rows, &all)))
             return e;
         to[i] = weight_rows(&all, b->w->hf ? 0 : i * rows, rows);
         to[i].id = ++b->b->n_matrix;
@@ -218,7 +240,7 @@ static enum err bind_spec(struct binder *b, const struct weight_spec *spec, int3
     mark(b, t);
     if (spec->kind == VECTOR)
         return bind_vector(b, t, field);
-    enum err e = bind_matrix(b, t, field);
+    enum err e = bind_matrix(b, t, rows, field);
     if (spec->kind == PAIRS && b->w->hf)
         ((struct weight *)field)->pair_head = b->b->hp.head_dim;
     return e;
@@ -264,6 +286,10 @@ static enum err bind_output(struct binder *b)
         return e;
     if (!g->output.data && !tied)
         return refuse_missing(b, "lm_head.weight");
+    const struct tensor_info *unused = b->w->hf && tied ? weights_find(b->w, "lm_head.weight") :
+                                       NULL;
+    if (unused)
+        b->b->want[unused - b->w->tensor] = PLACE_NOT;
     if (!g->output.data || (b->w->hf && tied))
         g->output = g->embd;
     return OK;
@@ -333,11 +359,12 @@ static enum err bind_memory(struct binder *b)
     int32_t n_moe = to->hp.n_expert ? to->hp.n_layer - to->hp.n_layer_dense : 0;
 
     b->bound = calloc(b->w->n_tensor + 1, sizeof(*b->bound));
+    to->want = calloc(b->w->n_tensor + 1, sizeof(*to->want));
     to->layer = calloc((size_t)to->hp.n_layer, sizeof(*to->layer));
     to->vectors = calloc((size_t)vector_elems(b->w) + 1, sizeof(*to->vectors));
     to->experts = calloc((size_t)n_moe * EXPERTS_PER_LAYER * (size_t)to->hp.n_expert + 1,
                          sizeof(*to->experts));
-    if (b->bound && to->layer && to->vectors && to->experts)
+    if (b->bound && to->want && to->layer && to->vectors && to->experts)
         return OK;
     return err_set(ERR_NOMEM, "MODEL-37", "%s: no memory to index %d layers", b->w->file[0].path,
                    to->hp.n_layer);
@@ -381,6 +408,7 @@ enum err bind_weights(struct binding *to, const struct weights *w)
         (e = bind_table(&b, to->arch->global, -1, false, &to->global)) ||
         (e = bind_output(&b)) || (e = bind_layers(&b)))
         goto done;
+    to->n_expert_weight = b.n_expert;
     e = account(&b);
 done:
     free(b.bound);
@@ -394,6 +422,7 @@ void bind_release(struct binding *b)
     free(b->layer);
     free(b->vectors);
     free(b->experts);
+    free(b->want);
     *b = (struct binding){ 0 };
 }
 

@@ -65,13 +65,17 @@ static void add_hparams(struct identity *id, const struct hparams *hp)
     add_float(id, (double)hp->expert_scale);
 }
 
-/* The first bytes and the middle ones: a fine-tune moves them all. */
+/* The first bytes and the middle ones: a fine-tune moves them all.  A packed file has the
+ * identity of the file it was made from. */
 static void add_sample(struct identity *id, const struct tensor_info *t)
 {
     uint64_t n = t->bytes < SAMPLE_BYTES ? t->bytes : SAMPLE_BYTES;
+    uint8_t sample[SAMPLE_BYTES];
 
-    add(id, t->data, (size_t)n);
-    add(id, t->data + (t->bytes - n) / 2, (size_t)n);
+    tensor_bytes(t, 0, n, sample);
+    add(id, sample, (size_t)n);
+    tensor_bytes(t, (t->bytes - n) / 2, n, sample);
+    add(id, sample, (size_t)n);
 }
 
 enum err model_identity(const struct model *m, uint8_t out[MODEL_IDENTITY_BYTES])

@@ -26,9 +26,11 @@ struct model {
     struct adapter_mix *mix[MODEL_MIXES_MAX];
     int32_t n_mix;
     const struct adapter_mix **row_mix; /* [n_batch_max] */
-    int32_t *place;                     /* [n_batch_max]: where a row of the batch is in f.x */
+    int32_t *row_at;                    /* [n_batch_max]: where a row of the batch is in f.x */
     int32_t *gathered;                  /* [n_batch_max]: the places that rows came from */
     int64_t rank_max;
+    struct place *place;                /* NULL: all weights are where the file has them */
+    bool placed_all;
     char name[128];
 };
 
@@ -116,11 +118,11 @@ static enum err new_memory(struct model *m, const struct model_options *o)
     m->f.product = calloc(2 * (size_t)hp->n_expert + 1, sizeof(*m->f.product));
     m->f.delta = calloc(n * used, sizeof(*m->f.delta));
     m->row_mix = calloc(n, sizeof(*m->row_mix));
-    m->place = calloc(n, sizeof(*m->place));
+    m->row_at = calloc(n, sizeof(*m->row_at));
     m->gathered = calloc(n, sizeof(*m->gathered));
     if (!m->freq || !m->rows || !m->seq || !m->token || !m->pos || !m->kind || !m->f.x ||
         !m->f.turn || !m->f.tmp || !m->f.expert || !m->f.expert_weight || !m->f.slot ||
-        !m->f.slot_row || !m->f.product || !m->f.delta || !m->row_mix || !m->place ||
+        !m->f.slot_row || !m->f.product || !m->f.delta || !m->row_mix || !m->row_at ||
         !m->gathered)
         return err_set(ERR_NOMEM, "MODEL-41", "no memory for steps of %d tokens (%.1f MB); use a "
                        "smaller --batch-size", o->n_batch_max, (double)m->f.tmp_cap * 4e-6);
@@ -211,12 +213,41 @@ void model_free(struct model *m)
     free(m->f.product);
     free(m->f.delta);
     free(m->row_mix);
-    free(m->place);
+    free(m->row_at);
     free(m->gathered);
     for (int32_t i = 0; i < m->n_mix; i++)
         lora_mix_free(m->mix[i]);
     bind_release(&m->b);
+    place_free(m->place);
     free(m);
+}
+
+uint64_t model_place_bytes(const struct model *m, bool rows_too)
+{
+    return place_bytes(m->w, m->b.want, rows_too);
+}
+
+enum err model_place(struct model *m, const struct place_options *o)
+{
+    enum err e;
+
+    ASSERT(!m->place && !m->n_mix);
+    if ((e = place_open(&m->place, m->w, m->b.want, o)))
+        return e;
+    if (m->place)
+        bind_move(&m->b, m->place);
+    m->placed_all = o->rows_too;
+    return OK;
+}
+
+const struct place *model_placed(const struct model *m)
+{
+    return m->place;
+}
+
+const enum place_want *model_wants(const struct model *m)
+{
+    return m->b.want;
 }
 
 const struct model_info *model_info(const struct model *m)
@@ -259,7 +290,7 @@ uint64_t model_kv_tok_bytes(const struct model *m, enum qtype type)
 
 enum err model_check_files(const struct model *m)
 {
-    for (int i = 0; i < m->w->n_file; i++)
+    for (int i = 0; i < m->w->n_file && !m->placed_all; i++)
         if (!m->w->file[i].in_memory && file_map_changed(&m->w->file[i]))
             return err_set(ERR_IO, "MODEL-44", "%s: the file changed while it was in use; "
                            "start croft again", m->w->file[i].path);
@@ -310,8 +341,8 @@ static int64_t gather_rows(struct model *m, const struct batch *b, bool logits)
     ops_at(m->ops, -1, PROFILE_norm);
     for (int32_t i = 0; i < b->n_row; i++)
         if (logits ? b->row[i].want_logits : b->row[i].want_hidden) {
-            memcpy(m->rows + n * d, m->f.x + m->place[i] * d, (size_t)d * sizeof(float));
-            m->gathered[n++] = m->place[i];
+            memcpy(m->rows + n * d, m->f.x + m->row_at[i] * d, (size_t)d * sizeof(float));
+            m->gathered[n++] = m->row_at[i];
         }
     ops_rmsnorm(m->ops, m->rows, d, m->rows, d, m->b.global.output_norm, n, d, m->b.hp.eps);
     return n;
@@ -337,7 +368,7 @@ static void take_rows(struct model *m, const struct batch *b)
         m->kind[i] = b->row[i].kind;
         m->row_mix[i] = b->row[i].adapter ? m->mix[b->row[i].adapter - 1] : NULL;
         any = any || m->row_mix[i];
-        m->place[i] = i;
+        m->row_at[i] = i;
     }
     m->f.rows = (struct attn_rows){ m->seq, m->pos, m->kind, b->n_row, b->kv };
     m->f.mix = any ? m->row_mix : NULL;
@@ -368,7 +399,7 @@ static void drop_rows(struct model *m, const struct batch *b)
         if (n != i)
             memcpy(m->f.x + n * d, m->f.x + i * d, (size_t)d * sizeof(float));
         m->row_mix[n] = m->row_mix[i];
-        m->place[i] = n++;
+        m->row_at[i] = n++;
     }
     m->f.rows.n = n;
 }

@@ -16,6 +16,7 @@
 #include "formats/adapter.h"
 #include "formats/weights.h"
 #include "ops/kv.h"
+#include "place/place.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -91,6 +92,18 @@ struct step_out {
 MUST_CHECK enum err model_open(struct model **out, const struct weights *w,
                                const struct model_options *o);
 void model_free(struct model *m);
+
+/* Read the weights into memory, packed for the kernels, in place of the mapped file: at most
+ * once, before adapters are added.  Every result keeps its bits.  With o->rows_too what cannot be
+ * packed is copied as it is.  Errors: NOMEM, IO, STOPPED; the model is then as before. */
+MUST_CHECK enum err model_place(struct model *m, const struct place_options *o);
+
+/* The memory that takes; and what holds it, or NULL. */
+uint64_t model_place_bytes(const struct model *m, bool rows_too);
+const struct place *model_placed(const struct model *m);
+
+/* How the bytes of each tensor may lie, [n_tensor]; borrowed. */
+const enum place_want *model_wants(const struct model *m);
 
 const struct model_info *model_info(const struct model *m);
 const struct kv_spec *model_kv_spec(const struct model *m);

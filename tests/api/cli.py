@@ -18,7 +18,7 @@ import tempfile
 import time
 
 CROFT = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/croft")
-COMMANDS = ["run", "chat", "show", "tokenize", "logits", "perplexity", "bench"]
+COMMANDS = ["run", "chat", "show", "tokenize", "logits", "perplexity", "bench", "pack"]
 HOME = tempfile.mkdtemp(prefix="croft-cli-")
 CACHE = os.path.join(HOME, "cache")
 CONF = os.path.join(HOME, "conf", "croft", "croft.conf")

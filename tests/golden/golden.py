@@ -5,13 +5,14 @@ at each instruction-set level this machine has (--kv-type f32), as prompt tokens
 (MLA's two forms): logits at all positions, the chosen experts and the greedy continuation.  With
 --exact the two containers must give the same bytes.  Adapters of both forms are applied at run time
 to models of both containers.  Then: logits must be the same bytes for any number of threads and any
-cut of the prompt.
+cut of the prompt, and wherever the weights lie: packed, mapped, read, or in a packed file.
 """
 import glob
 import json
 import math
 import os
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 import croft
@@ -210,9 +211,49 @@ def same_bits(model, mode, options, ids, cuts):
         check(values == first, name + ": the same bits")
 
 
+def layouts():
+    """The same bytes from packed weights, from the file's own rows, and from a packed file."""
+    lie = (("--pack", "off"), ("--pack", "on"), ("--pack", "on", "--no-mmap"),
+           ("--pack", "off", "--no-mmap"))
+    ids = croft.read_vectors(HERE + "v3-mixed/golden.safetensors")["ids_b"][1][:40]
+    models = [HERE + m for m in ("v3-mixed/model.gguf", "v2-lite-nano", "qwen3-nano", "v3-fp8",
+                                 "smollm-nano/model-f32.gguf")]
+    models.append("models/stories260K.gguf")
+    with tempfile.TemporaryDirectory() as folder:
+        for model in models:
+            packed = pack(model, folder)
+            for mode, options in [("exact", ["--exact"])] + [(level, ["--isa", level])
+                                                             for level in croft.levels()]:
+                for form in ([], ["--as-sampled"]):
+                    where = [(model, more) for more in lie]
+                    where += [(packed, more) for more in (lie[0], lie[2])] if packed else []
+                    same_logits(where, ids, options + form, " ".join([mode] + form))
+
+
+def pack(model, folder):
+    """A packed file of a GGUF file, or None."""
+    if not model.endswith(".gguf"):
+        return None
+    out = os.path.join(folder, "packed")
+    p = croft.run(["pack", model, "-o", out, "--force", "-q"])
+    return out if check(p.returncode == 0, "packing " + model, p.stderr[-300:]) else None
+
+
+def same_logits(where, ids, options, mode):
+    first = None
+    for path, more in where:
+        name = "%s %s %s" % (path, " ".join(more), mode)
+        got = croft.logits(path, ids, *more, *options, name=name)
+        if got is None:
+            return
+        values = got["logits"][1].tobytes()
+        first = first or values
+        check(values == first, name + ": the same bits")
+
+
 if __name__ == "__main__":
     parts = {"tiny": tiny_models, "containers": containers, "adapters": adapters, "mixed": mixed_types, "stories": stories,
-             "invariance": invariance}
+             "invariance": invariance, "layouts": layouts}
     for part in sys.argv[1:] or parts:
         parts[part]()
     sys.exit(croft.done())

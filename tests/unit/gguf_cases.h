@@ -8,6 +8,13 @@
 #define GOOD_META "u:general.alignment=32 s:general.architecture=llama "
 #define GOOD_FILE "h:2,2 " GOOD_META "t:a,0,0,8,4 t:b,0,128,64 p:32 z:384"
 
+/* A packed file of one tensor, in pieces: its count of entries, its keys, its tensor. */
+#define PACKED_HEAD "'CRFT 4:3 8:1 8:4 "
+#define PACKED_SAYS "u:general.alignment=64 s:croft.layout=tiles16 u:croft.layout.version=1 "
+#define PACKED_FLAG "\"croft.layout.packed 4:9 4:7 8:1 1:1 "
+#define PACKED_BODY "t:a,0,0,2,16 p:64 z:128"
+#define GOOD_PACKED PACKED_HEAD PACKED_SAYS PACKED_FLAG PACKED_BODY
+
 struct gguf_case { const char *name; enum err code; const char *say, *words; };
 
 static const struct gguf_case gguf_bad[] = {
@@ -172,6 +179,42 @@ static const struct gguf_case gguf_bad[] = {
     { "split-count-text", ERR_FORMAT, "one non-negative integer", "h:0,1 s:split.count=3" },
     { "split-one-of-none", ERR_FORMAT, "split.tensors.count is 0",
       "h:1,2 u:split.count=1 u:split.tensors.count=0 t:a,0,0,8 p:32 z:32" },
+    /* packed files */
+    { "packed-no-keys", ERR_FORMAT, "croft.layout is not 'tiles16'",
+      "'CRFT 4:3 8:1 8:1 u:general.alignment=64 t:a,0,0,2,16 p:64 z:128" },
+    { "packed-other-layout", ERR_FORMAT, "croft.layout is not 'tiles16'",
+      PACKED_HEAD "u:general.alignment=64 s:croft.layout=tiles32 u:croft.layout.version=1 "
+      PACKED_FLAG PACKED_BODY },
+    { "packed-layout-number", ERR_FORMAT, "croft.layout is not 'tiles16'",
+      PACKED_HEAD "u:general.alignment=64 u:croft.layout=16 u:croft.layout.version=1 "
+      PACKED_FLAG PACKED_BODY },
+    { "packed-version-2", ERR_FORMAT, "version 2 of tiles16",
+      PACKED_HEAD "u:general.alignment=64 s:croft.layout=tiles16 u:croft.layout.version=2 "
+      PACKED_FLAG PACKED_BODY },
+    { "packed-version-text", ERR_FORMAT, "version -1 of tiles16",
+      PACKED_HEAD "u:general.alignment=64 s:croft.layout=tiles16 s:croft.layout.version=1 "
+      PACKED_FLAG PACKED_BODY },
+    { "packed-no-flags", ERR_FORMAT, "croft.layout.packed must say",
+      "'CRFT 4:3 8:1 8:3 " PACKED_SAYS PACKED_BODY },
+    { "packed-flags-two", ERR_FORMAT, "croft.layout.packed must say",
+      PACKED_HEAD PACKED_SAYS "\"croft.layout.packed 4:9 4:7 8:2 1:1 1:0 " PACKED_BODY },
+    { "packed-flags-numbers", ERR_FORMAT, "croft.layout.packed must say",
+      PACKED_HEAD PACKED_SAYS "\"croft.layout.packed 4:9 4:0 8:1 1:1 " PACKED_BODY },
+    { "packed-flag-2", ERR_FORMAT, "true-or-false value of 2",
+      PACKED_HEAD PACKED_SAYS "\"croft.layout.packed 4:9 4:7 8:1 1:2 " PACKED_BODY },
+    { "packed-15-rows", ERR_FORMAT, "(F32, 15 rows)",
+      PACKED_HEAD PACKED_SAYS PACKED_FLAG "t:a,0,0,2,15 p:64 z:128" },
+    { "packed-type-without-tiles", ERR_FORMAT, "(IQ2_XS, 16 rows)",
+      PACKED_HEAD PACKED_SAYS PACKED_FLAG "t:a,17,0,256,16 p:64 z:2048" },
+    { "packed-alignment-32", ERR_FORMAT, "general.alignment is 32",
+      PACKED_HEAD "u:general.alignment=32 s:croft.layout=tiles16 u:croft.layout.version=1 "
+      PACKED_FLAG PACKED_BODY },
+    { "packed-cut", ERR_FORMAT, "beyond the end",
+      PACKED_HEAD PACKED_SAYS PACKED_FLAG "t:a,0,0,2,16 p:64 z:127" },
+    { "packed-shard", ERR_FORMAT, "is packed and one of several",
+      "'CRFT 4:3 8:1 8:6 u:split.no=0 u:split.count=2 " PACKED_SAYS PACKED_FLAG PACKED_BODY },
+    { "packed-in-gguf", ERR_FORMAT, "only a packed file may have",
+      "h:1,4 " PACKED_SAYS PACKED_FLAG PACKED_BODY },
     { "split-tensors-lie", ERR_FORMAT, "split.tensors.count is 5",
       "h:0,1 u:split.tensors.count=5" },
 };

@@ -77,6 +77,22 @@ Test(gguf, a_whole_file_opens)
     weights_free(w);
 }
 
+Test(gguf, a_packed_file_says_which_tensors_lie_in_tiles)
+{
+    struct weights *w = must_open(write_gguf("packed.gguf", GOOD_PACKED));
+    uint8_t got[5];
+
+    cr_assert_str_eq(w->container, "packed GGUF, tiles16");
+    cr_assert_eq(w->tensor[0].layout, LAYOUT_tiles);
+    tensor_bytes(&w->tensor[0], 123, sizeof(got), got);     /* the last bytes of the last row */
+    cr_assert_arr_eq(got, "\0\0\0\0\0", 5);
+    weights_free(w);
+    w = must_open(write_gguf("rows.gguf", PACKED_HEAD PACKED_SAYS
+                             "\"croft.layout.packed 4:9 4:7 8:1 1:0 " PACKED_BODY));
+    cr_assert_eq(w->tensor[0].layout, LAYOUT_rows);
+    weights_free(w);
+}
+
 Test(gguf, version_2_and_files_without_tensors_open)
 {
     struct weights *w = must_open(write_gguf("v2.gguf", "'GGUF 4:2 8:0 8:1 u:k=7"));
