@@ -313,6 +313,8 @@ static void limits(const struct hparams *hp, struct ops_limits *limits)
 
     limits->scratch_elem = ops_mla_scratch(&shape);
     limits->latent_elem = ops_mla_latent(&shape);
+    if (limits->act_elem < ops_mla_act(&shape))
+        limits->act_elem = ops_mla_act(&shape);
 }
 
 static void kv(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX])

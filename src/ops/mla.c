@@ -15,8 +15,10 @@
  * An adapter's change of kv_b is added to the unpacked head in the expanded form, and goes
  * beside it as a product of its own in the absorbed one.
  *
- * All products here are f32 on unpacked weights.  W_UK is always laid out as [nope, lora]
- * first, so that the sums are the same whether the file stores kv_b or k_b and v_b.
+ * The expanded form's products are f32 on unpacked weights, with W_UK laid out as [nope, lora].
+ * The absorbed form reads k_b and v_b, or the value rows of kv_b, as products of their heads like
+ * any other weight, if their rows come in whole tiles; W_UK^T of a kv_b is again f32 on unpacked
+ * rows.  For float types the sums are the same whether the file stores kv_b or k_b and v_b.
  */
 #include "ops/ops_cpu.h"
 
@@ -43,9 +45,16 @@ struct mla_job {
     const int64_t *row;                 /* absorbed: rows of the slice, [n_row] */
     int64_t n_row, first[SLICE_ROWS + 1];       /* and the first job of each */
     int64_t wave, wave_end;             /* the jobs of this wave */
-    float *qc, *z;                      /* absorbed: [n_row, n_head, lora] */
-    struct softmax_state *state;        /* of z: [n_row, n_head] */
+    float *qc, *z;                      /* absorbed: [n_head, n_row, lora] */
+    float *q_in, *v_out;                /* [n_head, n_row, nope], [n_head, n_row, v] */
+    struct softmax_state *state;        /* of z: [n_head, n_row] */
 };
+
+/* Where row i of the slice and a head are among the absorbed rows. */
+static int64_t slot_of(const struct mla_job *j, int64_t i, int64_t head)
+{
+    return head * j->n_row + i;
+}
 
 /* Row i of W_UK of a head, [lora]; where the file stores kv_b. */
 static void unpack_k_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
@@ -232,7 +241,12 @@ int64_t ops_mla_scratch(const struct mla_shape *sh)
 
 int64_t ops_mla_latent(const struct mla_shape *sh)
 {
-    return 2 * SLICE_ROWS * sh->n_head * (sh->lora + 1);
+    return SLICE_ROWS * sh->n_head * (2 * sh->lora + 2 + sh->nope + sh->v);
+}
+
+int64_t ops_mla_act(const struct mla_shape *sh)
+{
+    return SLICE_ROWS * sh->n_head * (sh->lora > sh->nope ? sh->lora : sh->nope);
 }
 
 /* Keys, turned: [nope + rope, n_tok], and values [n_tok, v] of one head for a page. */
@@ -298,9 +312,63 @@ static void absorb_strip(const struct mla_job *j, int64_t head, const float *w, 
 
     for (int64_t i = 0; i < j->n_row; i++) {
         const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
-        j->o->k.mat_mul(j->qc + (i * sh->n_head + head) * sh->lora + first_col, sh->lora,
+        j->o->k.mat_mul(j->qc + slot_of(j, i, head) * sh->lora + first_col, sh->lora,
                         q + first_row, sh->nope, w, ld, 1, n_col, n_row, first_row > 0);
     }
+}
+
+/* Whether a weight's heads are multiplied as products: a question of shapes and type alone. */
+static bool by_products(const struct mla_job *j, const struct weight *w)
+{
+    const struct mla_shape *sh = j->sh;
+
+    return !j->o->exact && tile_has(w->type) && sh->nope % TILE_ROWS == 0 &&
+           sh->v % TILE_ROWS == 0 && sh->lora % TILE_ROWS == 0;
+}
+
+/* y [slots, n] = rows first_row + head * head_rows .. + n of w times x [slots, w->n_col], where
+ * the slots are those of each head. */
+static void head_products(const struct mla_job *j, const struct weight *w, int64_t first_row,
+                          int64_t head_rows, int64_t n, const float *x, float *y)
+{
+    enum { LIST = 64 };
+    struct product p[LIST];
+
+    for (int64_t head = 0; head < j->sh->n_head; head += LIST) {
+        int n_product = (int)(j->sh->n_head - head < LIST ? j->sh->n_head - head : LIST);
+        for (int i = 0; i < n_product; i++)
+            p[i] = (struct product){ .w = weight_rows(w, first_row + (head + i) * head_rows, n),
+                                     .y = y + head * j->n_row * n, .ld_y = n, .f32 = true,
+                                     .slot_begin = i * j->n_row, .slot_end = (i + 1) * j->n_row };
+        products_run(j->o, p, n_product, x + head * j->n_row * w->n_col, w->n_col,
+                     n_product * j->n_row, NULL);
+    }
+}
+
+static void absorb_by_products(const struct mla_job *j)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t head = 0; head < sh->n_head; head++)
+        for (int64_t i = 0; i < j->n_row; i++)
+            memcpy(j->q_in + slot_of(j, i, head) * sh->nope,
+                   j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope),
+                   (size_t)sh->nope * sizeof(float));
+    head_products(j, j->w->k_b, 0, sh->lora, sh->lora, j->q_in, j->qc);
+}
+
+static const struct weight *value_weight(const struct mla_job *j)
+{
+    return j->w->v_b ? j->w->v_b : j->w->kv_b;
+}
+
+static void out_by_products(const struct mla_job *j)
+{
+    const struct mla_shape *sh = j->sh;
+    bool split = j->w->v_b != NULL;
+
+    head_products(j, value_weight(j), split ? 0 : sh->nope, split ? sh->v : sh->nope + sh->v,
+                  sh->v, j->z, j->v_out);
 }
 
 static void absorb_query(void *arg, int64_t head, int thread)
@@ -315,14 +383,14 @@ static void absorb_query(void *arg, int64_t head, int thread)
             unpack_k_row(j, head, i + r, s.w + r * sh->lora);
         absorb_strip(j, head, s.w, sh->lora, 0, sh->lora, i, n);
     }
-    for (int64_t l = 0, n; l < sh->lora && j->w->k_b; l += n) {
+    for (int64_t l = 0, n; l < sh->lora && j->w->k_b && !by_products(j, j->w->k_b); l += n) {
         n = sh->lora - l < STRIP ? sh->lora - l : STRIP;
         unpack_k_columns(j, head, l, n, s.w, n, s.strip);
         absorb_strip(j, head, s.w, n, l, n, 0, sh->nope);
     }
     for (int64_t i = 0; i < j->n_row; i++) {
         const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
-        int64_t at = i * sh->n_head + head;
+        int64_t at = slot_of(j, i, head);
         absorb_delta(j, delta_of(j, j->row[i]), head, q, j->qc + at * sh->lora, thread);
         attn_begin(&j->state[at], j->z + at * sh->lora, sh->lora, sh->lora, 1);
     }
@@ -356,7 +424,7 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
     struct softmax_state *state = (struct softmax_state *)(void *)slot(j, job);
     float *z = slot(j, job) + 2 * head_block(sh);
 
-    k->transpose(s.q_t, n_head, j->qc + (i * sh->n_head + head) * sh->lora, sh->lora, n_head,
+    k->transpose(s.q_t, n_head, j->qc + slot_of(j, i, head) * sh->lora, j->n_row * sh->lora, n_head,
                  sh->lora);
     k->transpose(s.q_t + sh->lora * n_head, n_head,
                  j->q + (row * sh->n_head + head) * n_dim + sh->nope, n_dim, n_head, sh->rope);
@@ -382,7 +450,7 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
 static void merge_head(const struct mla_job *j, int64_t i, int64_t head)
 {
     const struct mla_shape *sh = j->sh;
-    int64_t at = i * sh->n_head + head, h = head % head_block(sh);
+    int64_t at = slot_of(j, i, head), h = head % head_block(sh);
 
     for (int64_t job = j->first[i] + head / head_block(sh); job < j->first[i + 1];
          job += n_block(sh))
@@ -410,20 +478,29 @@ static void absorbed_out(void *arg, int64_t head, int thread)
     struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
 
     for (int64_t i = 0; i < j->n_row; i++) {
-        int64_t at = i * sh->n_head + head;
+        int64_t at = slot_of(j, i, head);
         merge_head(j, i, head);
         j->o->k.scale(j->z + at * sh->lora, 1 / j->state[at].sum, sh->lora);
     }
-    for (int64_t l = 0; l < sh->v; l++) {
+    for (int64_t l = 0; l < sh->v && !by_products(j, value_weight(j)); l++) {
         unpack_v_row(j, head, l, s.w);
         for (int64_t i = 0; i < j->n_row; i++)
-            j->out[(j->row[i] * sh->n_head + head) * sh->v + l] =
-                j->o->k.dot[QTYPE_f32](s.w, j->z + (i * sh->n_head + head) * sh->lora,
-                                       sh->lora);
+            j->v_out[slot_of(j, i, head) * sh->v + l] =
+                j->o->k.dot[QTYPE_f32](s.w, j->z + slot_of(j, i, head) * sh->lora, sh->lora);
     }
-    for (int64_t i = 0; i < j->n_row; i++)
-        out_delta(j, delta_of(j, j->row[i]), head, j->z + (i * sh->n_head + head) * sh->lora,
-                  j->out + (j->row[i] * sh->n_head + head) * sh->v, thread);
+}
+
+static void absorbed_place(void *arg, int64_t head, int thread)
+{
+    const struct mla_job *j = arg;
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t i = 0; i < j->n_row; i++) {
+        float *out = j->out + (j->row[i] * sh->n_head + head) * sh->v;
+        int64_t at = slot_of(j, i, head);
+        memcpy(out, j->v_out + at * sh->v, (size_t)sh->v * sizeof(float));
+        out_delta(j, delta_of(j, j->row[i]), head, j->z + at * sh->lora, out, thread);
+    }
 }
 
 static void absorbed_slice(struct mla_job *j, const int64_t *row, int64_t n_row)
@@ -437,6 +514,8 @@ static void absorbed_slice(struct mla_job *j, const int64_t *row, int64_t n_row)
         n_job += (j->rows->pos[row[i]] / CHUNK + 1) * n_block(j->sh);
     }
     j->first[n_row] = n_job;
+    if (j->w->k_b && by_products(j, j->w->k_b))
+        absorb_by_products(j);
     pool_run(j->o->pool, j->sh->n_head, absorb_query, j);
     for (j->wave = 0; ; j->wave = j->wave_end) {
         j->wave_end = j->wave + most < n_job ? j->wave + most : n_job;
@@ -446,6 +525,9 @@ static void absorbed_slice(struct mla_job *j, const int64_t *row, int64_t n_row)
         pool_run(j->o->pool, j->sh->n_head, absorbed_merge, j);
     }
     pool_run(j->o->pool, j->sh->n_head, absorbed_out, j);
+    if (by_products(j, value_weight(j)))
+        out_by_products(j);
+    pool_run(j->o->pool, j->sh->n_head, absorbed_place, j);
 }
 
 void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *rows,
@@ -459,7 +541,9 @@ void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *
     ASSERT(ops_mla_scratch(shape) <= o->limits.scratch_elem);
     ASSERT(ops_mla_latent(shape) <= o->limits.latent_elem);
     j.z = j.qc + SLICE_ROWS * shape->n_head * shape->lora;
-    j.state = (struct softmax_state *)(void *)(j.z + SLICE_ROWS * shape->n_head * shape->lora);
+    j.q_in = j.z + SLICE_ROWS * shape->n_head * shape->lora;
+    j.v_out = j.q_in + SLICE_ROWS * shape->n_head * shape->nope;
+    j.state = (struct softmax_state *)(void *)(j.v_out + SLICE_ROWS * shape->n_head * shape->v);
     if (o->profile)
         ops_count_mla(o, rows, layer, shape, w, PEAK_f32, PEAK_f32);
     for (int64_t r = 0, last; r < rows->n; r = last) {

@@ -166,7 +166,8 @@ int64_t ops_attn_scratch(const struct attn_shape *shape);
  * segment 0 holds the normed latent [lora], segment 1 the rotated key [rope]; out
  * [n, n_head * v].  Prompt rows are computed expanded, sampled rows absorbed.
  * Of the projections either kv_b [n_head * (nope + v), lora] is given, or k_b [n_head * lora,
- * nope] and v_b [n_head * v, lora]; both forms give the same bits for the same values. */
+ * nope] and v_b [n_head * v, lora]; both forms give the same bits for the same values of a float
+ * type. */
 struct mla_shape { int64_t n_head, nope, rope, v, lora; float scale; };
 struct mla_weights {
     const struct weight *kv_b, *k_b, *v_b;
@@ -177,5 +178,6 @@ void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *
              const struct mla_weights *w);
 int64_t ops_mla_scratch(const struct mla_shape *shape);
 int64_t ops_mla_latent(const struct mla_shape *shape);
+int64_t ops_mla_act(const struct mla_shape *shape);
 
 #endif

@@ -50,6 +50,10 @@ static inline float *ops_out(struct ops *o, int thread, int which)
     return ops_acc(o, thread) + (1 + which) * ACC_ELEM;
 }
 
+/* ops_products() without counting: for a part of an operation that counts itself. */
+void products_run(struct ops *o, const struct product *p, int n_product, const float *x,
+                  int64_t ld_x, int64_t n_x, const int32_t *index);
+
 /* What the product rounds activations to for a weight of its type; f32: as they are. */
 enum qtype ops_act_of(const struct ops *o, const struct product *p, enum qtype type);
 

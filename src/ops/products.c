@@ -212,7 +212,7 @@ static void note_act(struct products_job *j, const struct product *p, enum qtype
     j->bf16 = j->bf16 || act == QTYPE_bf16;
 }
 
-void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
+void products_run(struct ops *o, const struct product *p, int n_product, const float *x,
                   int64_t ld_x, int64_t n_x, const int32_t *index)
 {
     struct products_job j = { o, p, n_product, x, ld_x, index, false, false };
@@ -230,9 +230,15 @@ void ops_products(struct ops *o, const struct product *p, int n_product, const f
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);
         pool_run(o->pool, n_x, round_row, &j);
     }
+    pool_run(o->pool, n_job, product_job, &j);
+}
+
+void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
+                  int64_t ld_x, int64_t n_x, const int32_t *index)
+{
     if (o->profile)
         ops_count_products(o, p, n_product);
-    pool_run(o->pool, n_job, product_job, &j);
+    products_run(o, p, n_product, x, ld_x, n_x, index);
 }
 
 void ops_matmul(struct ops *o, float *y, const struct weight *w, const float *x, int64_t n)

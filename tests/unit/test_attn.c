@@ -52,6 +52,8 @@ static struct ops *make_ops(int n_thread, struct pool **pool)
     limits.scratch_elem = ops_attn_scratch(&gqa) > ops_mla_scratch(&mla) ?
                           ops_attn_scratch(&gqa) : ops_mla_scratch(&mla);
     limits.latent_elem = ops_mla_latent(&mla);
+    limits.act_elem = ops_mla_act(&mla);
+    limits.col = mla.lora > mla.nope ? mla.lora : mla.nope;
     cr_assert_eq(pool_new(pool, &(struct pool_options){ .n_thread = n_thread }), OK);
     cr_assert_eq(ops_new(&o, *pool, isa_detect(), false, &limits), OK);
     return o;
