@@ -449,6 +449,9 @@ static void print_found(const char *kernel, const char *level, const struct foun
     if (f->bad)
         printf("FAIL  %-16s %-7s n=%lld %s: want %.9g got %.9g  (--seed %llu)\n", kernel, level,
                (long long)f->n, f->what, f->want, f->got, (unsigned long long)t.seed);
+    else if (check_bench && f->read_gb_s > 0)
+        printf("ok    %-16s %-7s %9.1f ns -> %7.1f ns  %5.1fx  one row: %.1f GB/s\n", kernel,
+               level, f->ns_ref, f->ns_new, f->ns_ref / f->ns_new, f->read_gb_s);
     else if (check_bench && f->ns_new > 0)
         printf("ok    %-16s %-7s %9.1f ns -> %7.1f ns  %5.1fx\n", kernel, level, f->ns_ref,
                f->ns_new, f->ns_ref / f->ns_new);

@@ -32,7 +32,12 @@ int64_t check_length(enum qtype q, int l);
 void check_fill_weights(enum qtype q, void *row, int64_t n, bool valid, const struct kernels *ref);
 
 /* What one check found: the first difference, and the times where --bench asks for them. */
-struct found { bool bad; int64_t n; const char *what; double want, got, ns_ref, ns_new; };
+struct found {
+    bool bad;
+    int64_t n;
+    const char *what;
+    double want, got, ns_ref, ns_new, read_gb_s;
+};
 
 /* Note a difference if `bad`; true once there was one. */
 bool check_differ(struct found *f, bool bad, const char *what, double want, double got);

@@ -4,6 +4,7 @@
 #include "kernels/tile.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { N_MAX = CHECK_N_MAX };
@@ -67,6 +68,36 @@ static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group
     }
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Gigabytes of weights a second where one activation row meets more groups than a cache holds: the
+ * median of slices, so that what else the machine does in between counts for little. */
+static double bench_matrix_vector(const struct mul_case *c, enum qtype q, tile_mul_fn *fast)
+{
+    enum { BYTES = 64 << 20, SLICES = 64, PASSES = 4 };
+    uint64_t group_bytes = tile_group_bytes(q, c->m.n), n_group = BYTES / SLICES / group_bytes;
+    uint8_t *groups = check_guarded(SLICES * n_group * group_bytes);
+    struct tile_mul m = c->m;
+    double ns[SLICES * PASSES];
+
+    for (uint64_t g = 0; g < SLICES * n_group; g++)
+        memcpy(groups + g * group_bytes, c->m.group, group_bytes);
+    m.n_x = m.n_group = 1;
+    for (int s = 0; s < SLICES * PASSES; s++) {
+        m.group = groups + (uint64_t)(s % SLICES) * n_group * group_bytes;
+        double t0 = check_now_ns();
+        for (uint64_t g = 0; g < n_group; g++, m.group += group_bytes)
+            fast(&m);
+        ns[s] = check_now_ns() - t0;
+    }
+    qsort(ns, SLICES * PASSES, sizeof(*ns), by_value);
+    return (double)(n_group * group_bytes) / ns[SLICES * PASSES / 2];
+}
+
 struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *ref)
 {
     struct found f = { 0 };
@@ -83,6 +114,7 @@ struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *re
         mul_case_fill(&c, q, N_MAX, 4, 12, ORDINARY, true, ref);
         f.ns_ref = BENCH_NS_N(1, ref->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
         f.ns_new = BENCH_NS(fast(&c.m)) / (4 * TILE_ROWS * 12);
+        f.read_gb_s = bench_matrix_vector(&c, q, fast);
     }
     return f;
 }
