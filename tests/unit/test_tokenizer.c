@@ -464,6 +464,20 @@ Test(nfc, marks_of_any_number_are_put_in_the_order_of_their_classes)
     }
 }
 
+/* U+1AC5 is a mark of Unicode 14, of a higher class than the cedilla behind it. */
+Test(nfc, what_came_after_unicode_9_is_left_alone_where_its_tables_are_meant)
+{
+    static const char text[] = "e\xE1\xAB\x85\xCC\xA7 e\xCC\x81";
+    struct buf old = { 0 }, new = { 0 };
+
+    cr_assert_eq(norm_add(&old, text, sizeof(text) - 1, NORM_NFC, true), OK);
+    cr_expect_str_eq(buf_text(&old), "e\xE1\xAB\x85\xCC\xA7 \xC3\xA9");
+    cr_assert_eq(norm_add(&new, text, sizeof(text) - 1, NORM_NFC, false), OK);
+    cr_expect_str_eq(buf_text(&new), "\xC8\xA9\xE1\xAB\x85 \xC3\xA9");
+    buf_release(&old);
+    buf_release(&new);
+}
+
 Test(nfc, equals_utf8proc_on_random_text_and_orders_a_long_run_of_marks)
 {
     char text[64 * UTF8_MAX + 1];
