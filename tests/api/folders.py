@@ -18,6 +18,7 @@ from croft import check
 GOLDEN = os.path.join(croft.ROOT, "tests/golden")
 QWEN3 = os.path.join(GOLDEN, "qwen3-nano")
 V3 = os.path.join(GOLDEN, "v3-nano")
+FP8 = os.path.join(GOLDEN, "v3-fp8")
 
 
 def copy(folder, model=QWEN3):
@@ -96,6 +97,40 @@ def write_header(path, header, data):
         f.write(struct.pack("<Q", len(text)) + text + data)
 
 
+def fp8_parts(folder):
+    """Scales and vectors of an FP8 folder that are of another type or shape."""
+    def rewrite(name, dtype, shape, n_bytes):
+        copy(folder, FP8)
+        for shard in sorted(os.listdir(folder)):
+            path = os.path.join(folder, shard)
+            header, data = read_header(path) if shard.endswith(".safetensors") else ({}, b"")
+            if name not in header:
+                continue
+            parts, at = [], 0
+            for key in sorted((k for k in header if k != "__metadata__"),
+                              key=lambda k: header[k]["data_offsets"]):
+                begin, end = header[key]["data_offsets"]
+                part = data[begin:end]
+                if key == name:
+                    header[key].update(dtype=dtype, shape=shape)
+                    part = bytes(n_bytes)
+                header[key]["data_offsets"] = [at, at + len(part)]
+                at += len(part)
+                parts.append(part)
+            write_header(path, header, b"".join(parts))
+    norm, up = "model.norm.weight", "model.layers.0.mlp.up_proj.weight"
+    rewrite(norm, "F8_E4M3", [256], 256)
+    refused(run(folder, "hi"), "MODEL-46", "a vector in FP8", norm)
+    rewrite(up + "_scale_inv", "BF16", [4, 2], 16)
+    refused(run(folder, "hi"), "MODEL-39", "scales in BF16", up + "_scale_inv", "BF16")
+    for shape in ([2, 4], [4, 1], [5, 2], [8]):
+        n_bytes = 4
+        for d in shape:
+            n_bytes *= d
+        rewrite(up + "_scale_inv", "F32", shape, n_bytes)
+        refused(run(folder, "hi"), "MODEL-30", "scales of %s" % shape, up + "_scale_inv")
+
+
 def broken_adapters(folder):
     tensors = os.path.join(folder, "adapter_model.safetensors")
     shutil.copytree(os.path.join(QWEN3, "lora"), folder)
@@ -169,6 +204,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         names(os.path.join(folder, "names"))
         configs(os.path.join(folder, "config"))
+        fp8_parts(os.path.join(folder, "fp8"))
         broken_adapters(os.path.join(folder, "adapter"))
         adapter_names(folder)
         places(folder)

@@ -13,6 +13,7 @@
 #include "engine/sampler.h"
 #include "engine/state.h"
 #include "formats/adapter.h"
+#include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "formats/weights.h"
 #include "place/packed_file.h"
@@ -109,6 +110,25 @@ static enum err body_mapped(void)
 static enum err body_in_memory(void)
 {
     return open_weights(one, true);
+}
+
+static enum err body_bytes(void)
+{
+    struct file_map m;
+    struct weights *w = NULL;
+    long n = countdown;
+
+    countdown = -1;
+    ASSERT(file_map_open(&m, one, true) == OK);
+    countdown = n;
+    enum err e = weights_open_bytes(&w, "bytes", m.data, m.bytes);
+
+    weights_free(w);
+    n = countdown;
+    countdown = -1;
+    file_map_close(&m);
+    countdown = n;
+    return e;
 }
 
 static enum err body_shards(void)
@@ -574,6 +594,7 @@ int main(void)
     static const struct { const char *name; enum err (*body)(void); } part[] = {
         { "weights_open, mapped", body_mapped },
         { "weights_open, in memory", body_in_memory },
+        { "weights_open_bytes", body_bytes },
         { "weights_open, two shards", body_shards },
         { "weights_open, folder", body_folder },
         { "weights_open, folder by its shard", body_folder_by_shard },

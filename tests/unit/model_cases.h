@@ -70,6 +70,8 @@ static const struct model_case model_bad[] = {
       "u:llama.embedding_length=0" },
     { LLAMA_FILE, "embedding-length-2-31", ERR_FORMAT, "embedding_length is 2147483648",
       "u:llama.embedding_length=2147483648" },
+    { LLAMA_FILE, "head-width-that-follows", ERR_FORMAT, "what follows for it from others is 65536",
+      "u:llama.embedding_length=65536 u:llama.attention.head_count=1" },
     { LLAMA_FILE, "context-length-0", ERR_FORMAT, "context_length is 0",
       "u:llama.context_length=0" },
     { LLAMA_FILE, "feed-forward-0", ERR_FORMAT, "feed_forward_length is 0",

@@ -125,6 +125,68 @@ Test(gguf, every_broken_file_is_refused_by_its_own_message)
     cr_assert_eq(count_entries("/proc/self/fd"), before, "a descriptor was left open");
 }
 
+/* --- every check of the reader has a named file ----------------------------------------------- */
+
+/* Checks that one small file does not reach, and the test that does. */
+static const struct { const char *id, *test; } elsewhere[] = {
+    { "GGUF-01", "a_header_beyond_its_budget_is_a_limit" }, { "GGUF-06", "fault" },
+    { "GGUF-17", "fault" }, { "GGUF-29", "a_header_beyond_its_budget_is_a_limit" },
+    { "GGUF-30", "fault" }, { "GGUF-40", "missing_repeated_and_misnamed_shards_are_refused" },
+    { "GGUF-41", "lying_shards_are_refused" }, { "GGUF-42", "lying_shards_are_refused" },
+    { "GGUF-43", "fault" }, { "GGUF-44", "missing_repeated_and_misnamed_shards_are_refused" },
+    { "GGUF-46", "missing_repeated_and_misnamed_shards_are_refused" },
+};
+enum { IDS_MAX = 100, N_ELSEWHERE = sizeof(elsewhere) / sizeof(elsewhere[0]) };
+
+static bool is_elsewhere(int id)
+{
+    for (size_t i = 0; i < N_ELSEWHERE; i++)
+        if (atoi(elsewhere[i].id + 5) == id)
+            return true;
+    return false;
+}
+
+/* The numbers of the "GGUF-NN" that a source file has. */
+static size_t read_ids(const char *path, bool there[IDS_MAX])
+{
+    static const char mark[] = "\"GGUF-";
+    struct file_map m;
+    size_t n = 0;
+
+    cr_assert_eq(file_map_open(&m, path, true), OK, "%s", err_text());
+    const char *at = (const char *)m.data, *end = at + m.bytes;
+    while ((at = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1))) {
+        at += sizeof(mark) - 1;
+        int id = atoi(at);
+        cr_assert(id > 0 && id < IDS_MAX, "%s: GGUF-%d", path, id);
+        n += !there[id];
+        there[id] = true;
+    }
+    file_map_close(&m);
+    return n;
+}
+
+Test(gguf, every_check_of_the_reader_has_a_named_file)
+{
+    bool there[IDS_MAX] = { false }, seen[IDS_MAX] = { false };
+    size_t n = read_ids("src/formats/gguf.c", there) + read_ids("src/formats/gguf_split.c", there) +
+               read_ids("src/formats/gguf_type.c", there);
+
+    cr_assert_geq(n, 40);
+    for (int i = 0; i < GGUF_BAD_COUNT; i++) {
+        struct weights *w;
+        if (weights_open(&w, write_gguf("bad.gguf", gguf_bad[i].words), NULL) &&
+            !strncmp(err_id(), "GGUF-", 5))
+            seen[atoi(err_id() + 5)] = true;
+        weights_free(w);
+    }
+    for (int id = 0; id < IDS_MAX; id++) {
+        cr_expect(!there[id] || seen[id] != is_elsewhere(id), "GGUF-%02d: %s", id,
+                  seen[id] ? "has a file, take it from the list" : "has no file that meets it");
+        cr_expect(there[id] || !is_elsewhere(id), "GGUF-%02d is no check", id);
+    }
+}
+
 /* 256 elements are whole blocks of every type; 1 KiB holds the largest. */
 Test(gguf, every_type_number_is_read_or_refused_by_name)
 {
@@ -340,6 +402,35 @@ Test(gguf, lying_shards_are_refused)
     expect_bad_second("h:1,3 u:split.no=1 u:split.count=2 u:split.tensors.count=2 t:b,0,0,8 p:32 "
                       "z:31", "goes beyond the end");
     cr_assert_eq(count_entries("/proc/self/fd"), before, "a descriptor was left open");
+}
+
+/* Neither shard has too many tensors by itself. */
+static void write_half(const char *name, const char *entries, char first)
+{
+    enum { HALF = GGUF_TENSORS_MAX / 2 + 1 };
+    struct buf b = { 0 };
+    char word[60];
+
+    snprintf(word, sizeof(word), "h:%d,4", HALF);
+    build_gguf(&b, word);
+    build_gguf(&b, entries);
+    build_gguf(&b, "u:split.count=2 u:split.tensors.count=200002 u:general.alignment=4");
+    for (int i = 0; i < HALF; i++) {
+        snprintf(word, sizeof(word), "%c%d,0,%d,1", first, i, 4 * i);
+        build_tensor(&b, word);
+    }
+    build_gguf(&b, "p:4");
+    build_zeros(&b, 4 * HALF);
+    temp_write(&temp, name, buf_text(&b), b.len);
+    buf_release(&b);
+}
+
+Test(gguf, shards_have_the_limit_of_one_file_together)
+{
+    write_half("n-00001-of-00002.gguf", "u:split.no=0", 'a');
+    write_half("n-00002-of-00002.gguf", "u:split.no=1", 'b');
+    expect_refused(temp_path(&temp, "n-00001-of-00002.gguf"), ERR_LIMIT, "200002 tensors",
+                   "two halves and one more");
 }
 
 Test(gguf, missing_repeated_and_misnamed_shards_are_refused)

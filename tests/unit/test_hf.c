@@ -351,6 +351,40 @@ Test(hf, files_beyond_the_limits_are_refused)
     cr_expect(strstr(err_text(), "longer than 255"), "%s", err_text());
 }
 
+/* Neither shard has too many tensors by itself, and the index tells of one of the second alone. */
+enum { HALF = GGUF_TENSORS_MAX / 2 + 1 };
+
+static void write_half(const char *name, char first)
+{
+    struct buf b = { 0 };
+    uint64_t len = 0;
+
+    buf_add(&b, &len, sizeof(len));
+    for (int i = 0; i < HALF; i++)
+        buf_printf(&b, "%c\"%c%d\":" ST("F32", "[1]", "[%d,%d]"), i ? ',' : '{', first, i, 4 * i,
+                   4 * i + 4);
+    buf_puts(&b, "}");
+    len = b.len - sizeof(len);
+    for (int i = 0; i < HALF; i++)
+        buf_add(&b, &(float){ 0 }, sizeof(float));
+    cr_assert_eq(buf_ok(&b), OK);
+    memcpy(b.data, &len, sizeof(len));
+    temp_write(&temp, name, b.data, b.len);
+    buf_release(&b);
+}
+
+Test(hf, shards_have_the_limit_of_one_file_together)
+{
+    put_default();
+    unlink(temp_path(&temp, "model.safetensors"));
+    write_half("1.safetensors", 'a');
+    write_half("2.safetensors", 'b');
+    cr_expect_eq(open_with("model.safetensors.index.json", "{\"weight_map\":{",
+                           "\"a#\":\"1.safetensors\",", HALF, "\"b0\":\"2.safetensors\"}}"),
+                 ERR_LIMIT, "%s", err_text());
+    cr_expect(strstr(err_text(), "200002 tensors"), "%s", err_text());
+}
+
 Test(hf, long_tensor_names_are_refused)
 {
     char header[600], name[301];

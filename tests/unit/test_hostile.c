@@ -5,6 +5,7 @@
 #include "gguf_build.h"
 #include "model/model.h"
 #include "model_cases.h"
+#include "temp_file.h"
 #include "text/tokenizer.h"
 
 #include <math.h>
@@ -156,6 +157,34 @@ Test(hostile, every_lie_about_a_model_is_refused_by_its_own_message)
                   err_text());
         weights_free(w);
     }
+}
+
+/* 4 GiB of a hole. */
+Test(hostile, an_embedding_of_2_31_rows_is_beyond_the_limit)
+{
+    struct file f = { 0 };
+    struct weights *w;
+    struct temp temp;
+    struct buf b = { 0 };
+    char head[64];
+
+    temp_init(&temp);
+    add_words(&f, tiny_file[LLAMA_FILE], "T:token_embd.weight");
+    snprintf(head, sizeof(head), "h:1,%d", (int)f.n_meta);
+    build_gguf(&b, head);
+    buf_add(&b, f.meta.data, f.meta.len);
+    build_gguf(&b, "t:token_embd.weight,1,0,1,2147483648 p:32");
+    const char *path = temp_write(&temp, "tall.gguf", b.data, b.len);
+    cr_assert_eq(truncate(path, (off_t)b.len + ((off_t)1 << 32)), 0);
+    cr_assert_eq(weights_open(&w, path, NULL), OK, "%s", err_text());
+    cr_expect_eq(use(w, LLAMA_FILE), ERR_LIMIT);
+    cr_expect(strstr(err_text(), "has 2147483648 rows"), "%s", err_text());
+    weights_free(w);
+    temp_release(&temp);
+    buf_release(&f.meta);
+    buf_release(&f.info);
+    buf_release(&f.data);
+    buf_release(&b);
 }
 
 Test(hostile, odd_files_that_are_right_are_accepted)

@@ -197,6 +197,14 @@ Test(safetensors, header_lengths_that_lie_are_refused)
     cr_assert_eq(open_close(temp_path(&temp, "none")), ERR_MISSING);
 }
 
+Test(safetensors, a_pointer_of_git_lfs_is_said_to_be_one)
+{
+    static const char text[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+
+    cr_assert_eq(open_close(temp_write(&temp, "a", text, sizeof(text) - 1)), ERR_FORMAT);
+    cr_assert(strstr(err_text(), "git lfs pull"), "%s", err_text());
+}
+
 /* Open a file of n tensors of eight dimensions and one byte. */
 static enum err open_many(int n)
 {

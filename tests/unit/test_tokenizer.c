@@ -267,6 +267,71 @@ Test(tokenizer, random_text_comes_back_as_it_was)
     }
 }
 
+/* The byte a letter of the byte-level alphabet stands for: what prints is itself, the others are
+ * counted from U+0100 on. */
+static char byte_of_letter(uint32_t code)
+{
+    uint32_t next = 0x100;
+
+    for (uint32_t byte = 0; byte < 0x100; byte++) {
+        bool prints = (byte > 0x20 && byte < 0x7F) || (byte > 0xA0 && byte != 0xAD);
+        if (code == (prints ? byte : next))
+            return (char)byte;
+        next += !prints;
+    }
+    cr_assert(false, "U+%04X is no letter of the alphabet", code);
+    return 0;
+}
+
+/* What a token of the file stands for, from its text there. */
+static void add_meaning(struct buf *out, const char *text, size_t len, enum token_type type,
+                        bool spm)
+{
+    if (type == TOKEN_BYTE) {
+        char byte = (char)strtol(text + 3, NULL, 16);
+        buf_add(out, &byte, 1);
+        return;
+    }
+    for (size_t at = 0; at < len;) {
+        uint32_t code = 0;
+        size_t n = (size_t)utf8_next(text + at, len - at, &code);
+        char byte = ' ';
+        if (type != TOKEN_NORMAL || (spm && code != 0x2581))
+            buf_add(out, text + at, n);
+        else if (spm)
+            buf_add(out, &byte, 1);
+        else
+            buf_add(out, &(char){ byte_of_letter(code) }, 1);
+        at += n;
+    }
+}
+
+Test(tokenizer, every_id_stands_for_the_bytes_the_file_says)
+{
+    for (size_t f = 0; f < sizeof(vocab_file) / sizeof(*vocab_file); f++) {
+        struct weights *w;
+        struct tokenizer *t = load(vocab_file[f], &w);
+        const struct meta *m = weights_meta(w, "tokenizer.ggml.tokens");
+        struct meta_cursor c = { 0 };
+        bool spm = strstr(vocab_file[f], "spm") != NULL;
+        const char *text;
+        char got[TOKEN_BYTES_MAX];
+        int32_t id = 0;
+        size_t len;
+
+        for (; meta_next_str(m, &c, &text, &len); id++) {
+            struct buf want = { 0 };
+            size_t n = tokenizer_bytes(t, id, true, got, sizeof(got));
+            add_meaning(&want, text, len, tokenizer_type(t, id), spm);
+            cr_expect(n == want.len && !memcmp(got, want.data, n), "%s, id %d: %.*s", vocab_file[f],
+                      id, (int)n, got);
+            buf_release(&want);
+        }
+        cr_expect_eq(id, tokenizer_info(t)->n_vocab);
+        unload(t, w);
+    }
+}
+
 /* The id of the token that is exactly one byte. */
 static int32_t byte_id(const struct tokenizer *t, uint8_t byte)
 {
@@ -462,6 +527,20 @@ Test(nfc, marks_of_any_number_are_put_in_the_order_of_their_classes)
         buf_release(&text);
         buf_release(&out);
     }
+}
+
+/* U+1AC5 is a mark of Unicode 14, of a higher class than the cedilla behind it. */
+Test(nfc, what_came_after_unicode_9_is_left_alone_where_its_tables_are_meant)
+{
+    static const char text[] = "e\xE1\xAB\x85\xCC\xA7 e\xCC\x81";
+    struct buf old = { 0 }, new = { 0 };
+
+    cr_assert_eq(norm_add(&old, text, sizeof(text) - 1, NORM_NFC, true), OK);
+    cr_expect_str_eq(buf_text(&old), "e\xE1\xAB\x85\xCC\xA7 \xC3\xA9");
+    cr_assert_eq(norm_add(&new, text, sizeof(text) - 1, NORM_NFC, false), OK);
+    cr_expect_str_eq(buf_text(&new), "\xC8\xA9\xE1\xAB\x85 \xC3\xA9");
+    buf_release(&old);
+    buf_release(&new);
 }
 
 Test(nfc, equals_utf8proc_on_random_text_and_orders_a_long_run_of_marks)
