@@ -65,8 +65,13 @@ $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
-$(BUILD)/test_pool: $(BUILD)/src/base/pool.o $(BUILD)/src/base/err.o $(BUILD)/tests/tsan/test_pool.o
-	$(call run,LINK) $(CC) $(OPT) -o $@ $^ -pthread
+$(BUILD)/test_pool: $(patsubst %,$(BUILD)/src/base/%.o,pool seats err) $(BUILD)/tests/tsan/test_pool.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# What a barrier costs, and how a loop fares beside busy neighbours: no test, it prints.
+$(BUILD)/pool_speed: $(patsubst %,$(BUILD)/src/base/%.o,pool seats cgroup err) \
+                     $(BUILD)/tests/bench/pool_speed.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
@@ -74,6 +79,7 @@ $(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
 # The end of a file's name says which instructions it may use.
 $(BUILD)/%_avx2.o:   CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+$(BUILD)/%_avx512bf16.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -83,6 +89,14 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
+
+# What `croft bench --json` says it was built from.
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@git describe --always --dirty --abbrev=9 2>/dev/null >$@.new || echo unknown >$@.new
+	@cmp -s $@.new $@ || cp $@.new $@
+$(BUILD)/src/cmd/bench_json.o: $(BUILD)/commit
+$(BUILD)/src/cmd/bench_json.o: CPPFLAGS += -DCROFT_COMMIT='"$(shell cat $(BUILD)/commit)"'
 
 tests: $(TESTS)                         ## the test programs, not run
 objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) $(call objs,tests/fuzz/*.c tests/tsan/*.c tools/*.c)
@@ -104,9 +118,14 @@ check:                                  ## all tests, nothing timed: what ./chec
 check-long:                             ## one long part: PART=real, llama, tokenizers, fuzz, sanitize or big
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
-bench: $(BUILD)/croft $(BUILD)/check    ## kernels against their references, then a model: MODEL=file
+# PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.
+bench: $(BUILD)/croft                   ## build/bench.html: speed, ceilings, profile; MODEL=file PEER=folder
+	@$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf) --profile --json $(BENCH) \
+	    $(if $(PEER),--peer $(PEER)) > $(BUILD)/bench.json
+	@python3 tests/bench/report.py $(BUILD)/bench.json > $(BUILD)/bench.html
+	@echo '  $(BUILD)/bench.html'
+bench-kernels: $(BUILD)/check           ## kernels against their references
 	$(BUILD)/check --bench
-	$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf)
 
 $(BUILD)/tidy: tools/tidy.c
 	@mkdir -p $(@D)
@@ -161,7 +180,7 @@ help:                                   ## this list
 	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
 
 FORCE:
-.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench tidy format man \
-        install uninstall clean help FORCE
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench \
+        bench-kernels tidy format man install uninstall clean help FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -131,6 +131,13 @@ static void find_gpu(struct machine *m)
     globfree(&found);
 }
 
+int cpu_threads(int n_core, double quota)
+{
+    if (quota > 0 && quota < n_core)
+        n_core = (int)(quota + 0.75);
+    return n_core < 1 ? 1 : n_core;
+}
+
 void machine_detect(struct machine *m)
 {
     struct cgroup_limits limits;
@@ -144,9 +151,7 @@ void machine_detect(struct machine *m)
         n = affinity_count();
     cgroup_read(&limits, "");
     m->cpu_quota = limits.cpu_quota;
-    if (limits.cpu_quota > 0 && limits.cpu_quota < n)
-        n = (int)limits.cpu_quota;      /* a thread beyond the quota only gets throttled */
-    m->n_thread_default = n < 1 ? 1 : n;
+    m->n_thread_default = cpu_threads(n, limits.cpu_quota);
     m->mem_total = meminfo("MemTotal");
     m->mem_available = meminfo("MemAvailable");
     if (limits.mem_limit && (!m->mem_total || limits.mem_limit < m->mem_total))

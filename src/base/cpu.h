@@ -16,6 +16,11 @@ struct machine {
     char gpu[128];                      /* first GPU's name from the kernel driver, or "" */
 };
 
+/* Threads to compute with on n_core cores under a quota (cores; 0: none), at least 1.  A part of a
+ * core counts from a quarter on: the thread that has it stands still for the rest of each period,
+ * and the others take over what it has not begun. */
+int cpu_threads(int n_core, double quota);
+
 /* Look once (hwloc, /proc, /sys/fs/cgroup).  Never fails: what cannot be read is 0 or "". */
 void machine_detect(struct machine *m);
 

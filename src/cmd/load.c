@@ -32,9 +32,9 @@ static enum err choose_isa(unsigned *out, const struct opt_set *o)
     return OK;
 }
 
-static int choose_threads(const struct opt_set *o, const struct machine *m)
+static int choose_threads(const struct opt_set *o, const struct machine *m, int asked)
 {
-    int n = (int)opt_int(o, OPT_threads);
+    int n = asked ? asked : (int)opt_int(o, OPT_threads);
 
     if (n > 0)
         return n;
@@ -83,6 +83,7 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
 {
     struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) && !load_may_pack(o) };
     struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max };
+    int asked = l->n_thread;
     enum err e;
 
     memset(l, 0, sizeof(*l));
@@ -94,13 +95,15 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     if (e != OK)
         goto fail;
     machine_detect(&l->machine);
-    l->n_thread = choose_threads(o, &l->machine);
+    l->n_thread = choose_threads(o, &l->machine, asked);
     e = weights_open(&l->weights, l->path, &wo);
     if (e == OK)
         e = check_is_model(l->weights);
     if (e == OK && tokenizer)
         e = tokenizer_new(&l->tok, l->weights);
     mo.n_thread = l->n_thread;
+    mo.no_pin = opt_flag(o, OPT_no_pin);
+    mo.cpu_quota = l->machine.cpu_quota;
     mo.isa = l->isa;
     mo.kv_type = l->kv_type;
     if (e == OK)

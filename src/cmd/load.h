@@ -34,14 +34,16 @@ struct loaded {
                                                    zeros: none */
     enum qtype kv_type;
     unsigned isa;
-    int n_thread;
+    int n_thread;                       /* see load_open() */
 };
 
 /* Find, map and bind the model named by operand 0; with `tokenizer` its vocabulary is read too.
  * The weights are packed into memory, or a cold file that fits in it is read, with progress.
- * `batch_max` is the most rows a step may take.  On failure *l is zeroed.
+ * `batch_max` is the most rows a step may take.  l->n_thread says how many threads: 0 as
+ * --threads says, LOAD_THREADS_DEFAULT for a command without that option.  On failure *l is zeroed.
  * Errors: those of model_path_find, weights_open, tokenizer_new, model_open; ARG (an
  * instruction set this CPU lacks), STOPPED. */
+enum { LOAD_THREADS_DEFAULT = -1 };
 MUST_CHECK enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer,
                               int32_t batch_max);
 

@@ -287,6 +287,7 @@ static enum err check_all(struct show *s, struct pool *pool)
 enum err show_check(struct show *s)
 {
     struct machine machine;
+    struct pool_options po;
     struct pool *pool = NULL;
     enum err e;
 
@@ -297,7 +298,9 @@ enum err show_check(struct show *s)
         if (!s->w->file[i].in_memory && s->w->file[i].data)
             madvise((void *)(uintptr_t)s->w->file[i].data, s->w->file[i].bytes, MADV_SEQUENTIAL);
     machine_detect(&machine);
-    e = pool_new(&pool, machine.n_thread_default);
+    po = (struct pool_options){ .n_thread = machine.n_thread_default,
+                                .cpu_quota = machine.cpu_quota };
+    e = pool_new(&pool, &po);
     if (!e)
         e = check_all(s, pool);
     pool_free(pool);

@@ -89,23 +89,11 @@ void unpack_q8_0(struct unpacked *u, const struct block_q8_0 *b)
     memcpy(u->q, b->q, 32);
 }
 
-#define DEQUANT(id, offset_expr)                                        \
-void dequant_##id(float *out, const void *x, int64_t n)                 \
-{                                                                       \
-    const struct block_##id *b = x;                                     \
-    struct unpacked u;                                                  \
-                                                                        \
-    for (; n > 0; n -= 32, out += 32, b++) {                            \
-        unpack_##id(&u, b);                                             \
-        for (int i = 0; i < 32; i++)                                    \
-            out[i] = u.scale[i / 16] * (float)u.q[i] offset_expr;       \
-    }                                                                   \
-}
-DEQUANT(q4_0, )
-DEQUANT(q4_1, + u.offset[i / 16])
-DEQUANT(q5_0, )
-DEQUANT(q5_1, + u.offset[i / 16])
-DEQUANT(q8_0, )
+DEQUANT(q4_0, 32, )
+DEQUANT(q4_1, 32, + u.offset[i / 16])
+DEQUANT(q5_0, 32, )
+DEQUANT(q5_1, 32, + u.offset[i / 16])
+DEQUANT(q8_0, 32, )
 
 void dequant_q8a(float *out, const void *x, int64_t n)
 {
@@ -117,52 +105,50 @@ void dequant_q8a(float *out, const void *x, int64_t n)
 }
 
 /* Four-bit floats (e2m1), doubled to be integers, with a power of two for each 32. */
-void dequant_mxfp4(float *out, const void *x, int64_t n)
+void unpack_mxfp4(struct unpacked *u, const struct block_mxfp4 *b)
 {
     static const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
-    const struct block_mxfp4 *b = x;
 
-    for (; n > 0; n -= 32, out += 32, b++)
-        for (int i = 0; i < 32; i++)
-            out[i] = mxfp4_half_scale(b->e) * (float)value[nibble(b->qs, i)];
+    u->scale[0] = u->scale[1] = mxfp4_half_scale(b->e);
+    for (int i = 0; i < 32; i++)
+        u->q[i] = value[nibble(b->qs, i)];
 }
+DEQUANT(mxfp4, 32, )
 
 /* Five base-3 digits in a byte, most significant first: the byte is ceil(number * 256 / 243),
  * so that times 3 the next digit stands above bit 8. */
-static float *put_digits(float *out, const uint8_t *qs, int n_byte, int n_digit, float d)
+static int8_t *put_digits(int8_t *out, const uint8_t *qs, int n_byte, int n_digit)
 {
     static const uint8_t pow3[5] = { 1, 3, 9, 27, 81 };
 
     for (int digit = 0; digit < n_digit; digit++) {
         for (int i = 0; i < n_byte; i++) {
             uint8_t q = (uint8_t)(qs[i] * pow3[digit]);
-            *out++ = d * (float)((q * 3 >> 8) - 1);
+            *out++ = (int8_t)((q * 3 >> 8) - 1);
         }
     }
     return out;
 }
 
-void dequant_tq1_0(float *out, const void *x, int64_t n)
+void unpack_tq1_0(struct unpacked *u, const struct block_tq1_0 *b)
 {
-    const struct block_tq1_0 *b = x;
+    int8_t *out = u->q;
 
-    for (; n > 0; n -= 256, b++) {
-        float d = f16_to_f32(b->d);
-        out = put_digits(out, b->qs, 32, 5, d);
-        out = put_digits(out, b->qs + 32, 16, 5, d);
-        out = put_digits(out, b->qh, 4, 4, d);
+    for (int g = 0; g < 16; g++)
+        u->scale[g] = f16_to_f32(b->d);
+    out = put_digits(out, b->qs, 32, 5);
+    out = put_digits(out, b->qs + 32, 16, 5);
+    put_digits(out, b->qh, 4, 4);
+}
+DEQUANT(tq1_0, 256, )
+
+void unpack_tq2_0(struct unpacked *u, const struct block_tq2_0 *b)
+{
+    for (int g = 0; g < 16; g++)
+        u->scale[g] = f16_to_f32(b->d);
+    for (int i = 0; i < 256; i++) {
+        int half = i / 128, k = i % 128;
+        u->q[i] = (int8_t)((b->qs[32 * half + k % 32] >> 2 * (k / 32) & 3) - 1);
     }
 }
-
-void dequant_tq2_0(float *out, const void *x, int64_t n)
-{
-    const struct block_tq2_0 *b = x;
-
-    for (; n > 0; n -= 256, out += 256, b++) {
-        float d = f16_to_f32(b->d);
-        for (int i = 0; i < 256; i++) {
-            int half = i / 128, k = i % 128, q = b->qs[32 * half + k % 32] >> 2 * (k / 32) & 3;
-            out[i] = d * (float)(q - 1);
-        }
-    }
-}
+DEQUANT(tq2_0, 256, )

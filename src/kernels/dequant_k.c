@@ -77,20 +77,8 @@ void unpack_q6_k(struct unpacked *u, const struct block_q6_k *b)
     }
 }
 
-#define DEQUANT(id, offset_expr)                                        \
-void dequant_##id(float *out, const void *x, int64_t n)                 \
-{                                                                       \
-    const struct block_##id *b = x;                                     \
-    struct unpacked u;                                                  \
-                                                                        \
-    for (; n > 0; n -= 256, out += 256, b++) {                          \
-        unpack_##id(&u, b);                                             \
-        for (int i = 0; i < 256; i++)                                   \
-            out[i] = u.scale[i / 16] * (float)u.q[i] offset_expr;       \
-    }                                                                   \
-}
-DEQUANT(q2_k, + u.offset[i / 16])
-DEQUANT(q3_k, )
-DEQUANT(q4_k, + u.offset[i / 16])
-DEQUANT(q5_k, + u.offset[i / 16])
-DEQUANT(q6_k, )
+DEQUANT(q2_k, 256, + u.offset[i / 16])
+DEQUANT(q3_k, 256, )
+DEQUANT(q4_k, 256, + u.offset[i / 16])
+DEQUANT(q5_k, 256, + u.offset[i / 16])
+DEQUANT(q6_k, 256, )

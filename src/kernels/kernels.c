@@ -39,6 +39,9 @@ void kernels_init(struct kernels *k, unsigned isa)
         .axpy = axpy,
         .scale = scale,
         .swiglu = swiglu,
+        .mat_mul = mat_mul,
+        .transpose = transpose,
+        .softmax = softmax,
         .all_finite = all_finite,
     };
 #ifdef __x86_64__
@@ -47,10 +50,17 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_dequant_avx2(k);
         kernels_add_quant_avx2(k);
         kernels_add_vec_avx2(k);
+        kernels_add_mat_avx2(k);
         kernels_add_tile_avx2(k);
     }
-    if (isa & ISA_AVX512)
+    if (isa & ISA_AVX512) {
+        kernels_add_dequant_avx512(k);
+        kernels_add_vec_avx512(k);
+        kernels_add_mat_avx512(k);
         kernels_add_tile_avx512(k);
+    }
+    if (isa & ISA_AVX512BF16)
+        kernels_add_tile_avx512bf16(k);
 #endif
 }
 
@@ -74,6 +84,8 @@ unsigned isa_detect(void)
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
         isa |= ISA_AVX512;
+    if ((isa & ISA_AVX512) && __builtin_cpu_supports("avx512bf16"))
+        isa |= ISA_AVX512BF16;
 #endif
     return isa;
 }
@@ -87,6 +99,8 @@ bool isa_parse(const char *name, unsigned *isa)
         *isa = ISA_AVX2;
     else if (!strcmp(name, "avx512"))
         *isa = ISA_AVX2 | ISA_AVX512;
+    else if (!strcmp(name, "avx512bf16"))
+        *isa = ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16;
     else if (!strcmp(name, "auto"))
         *isa = isa_detect();
     else
@@ -96,5 +110,7 @@ bool isa_parse(const char *name, unsigned *isa)
 
 const char *isa_name(unsigned isa)
 {
+    if (isa & ISA_AVX512BF16)
+        return "avx512bf16";
     return isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "ref";
 }

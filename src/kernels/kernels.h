@@ -61,7 +61,8 @@ typedef void dequant_fn(float *out, const void *x, int64_t n);
  * |w[i] * x[i]|. */
 typedef float dot_fn(const void *w, const void *x, int64_t n);
 
-/* Products of tiles with activation rows, see tile.h.  Tolerance: identical bits. */
+/* Products of tiles with activation rows, see tile.h.  Tolerance: identical bits; mul_bf16 1e-5 of
+ * the sum of |w[i] * x[i]|. */
 struct tile_mul;
 typedef void tile_mul_fn(const struct tile_mul *m);
 
@@ -79,6 +80,21 @@ typedef void scale_fn(float *y, float a, int64_t n);
  * Tolerance: 1e-5 relative to |gate[i] * up[i]|.  Source: arXiv 2002.05202. */
 typedef void swiglu_fn(float *out, const float *gate, const float *up, int64_t n);
 
+/* c [m, n] = a [m, k] b [k, n], or with `add` c += a b; rows ld_c, ld_a, ld_b apart.  An element
+ * is summed in f32 in rising k, one product at a time onto what is there: neither m nor n, nor a
+ * cut of k into two calls, changes its bits.  Tolerance: 1e-5 of the sum of |a[i] * b[i]|. */
+typedef void mat_mul_fn(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
+                        int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
+
+/* out [n, m] <- x [m, n], rows ld_out and ld_x apart.  Tolerance: identical bits. */
+typedef void transpose_fn(float *out, int64_t ld_out, const float *x, int64_t ld_x, int64_t m,
+                          int64_t n);
+
+/* x[i] = exp(scale * x[i] - M), M the largest of *max and every scale * x[i]; *max = M; the sum
+ * of the new x.  Terms below e^-87 are 0; a NaN gives NaN.  Scores become weights of a softmax
+ * that is taken part by part.  Tolerance: 1e-5 relative, for the sum too; none for M. */
+typedef float softmax_fn(float *x, int64_t n, float scale, float *max);
+
 /* True when no element is NaN or infinite. */
 typedef bool all_finite_fn(const float *x, int64_t n);
 
@@ -87,10 +103,14 @@ struct kernels {
     dequant_fn    *dequant[QTYPE_COUNT];
     dot_fn        *dot[QTYPE_COUNT];    /* f32; NULL for the others */
     tile_mul_fn   *mul[QTYPE_COUNT];    /* NULL for types without tiles */
+    tile_mul_fn   *mul_bf16;            /* bf16 tiles times bf16 activations; NULL: none */
     rmsnorm_fn    *rmsnorm;
     axpy_fn       *axpy;
     scale_fn      *scale;
     swiglu_fn     *swiglu;
+    mat_mul_fn    *mat_mul;
+    transpose_fn  *transpose;
+    softmax_fn    *softmax;
     all_finite_fn *all_finite;
 };
 
@@ -98,16 +118,18 @@ struct kernels {
 enum isa {
     ISA_AVX2   = 1 << 0,    /* AVX2, FMA, F16C: Haswell 2013, Zen 2017 */
     ISA_AVX512 = 1 << 1,    /* AVX-512 F BW DQ VL VNNI: Ice Lake 2019, Zen 4 2022 */
+    ISA_AVX512BF16 = 1 << 2,    /* and BF16: Cooper Lake 2020, Zen 4 2022 */
 };
 
 /* What this CPU and operating system can run, as a set of enum isa. */
 unsigned isa_detect(void);
 
-/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" both, "auto" all detected.
+/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" that and
+ * ISA_AVX512, "avx512bf16" all three, "auto" all detected.
  * False when the name is unknown; *isa may hold levels this CPU lacks: the caller checks. */
 bool isa_parse(const char *name, unsigned *isa);
 
-/* The name of the highest level in the set: "ref", "avx2", "avx512". */
+/* The name of the highest level in the set: "ref", "avx2", "avx512", "avx512bf16". */
 const char *isa_name(unsigned isa);
 
 /* Fill the table with the best version allowed by `isa`; 0 gives the references. */

@@ -17,6 +17,9 @@ rmsnorm_fn rmsnorm;
 axpy_fn axpy;
 scale_fn scale;
 swiglu_fn swiglu;
+mat_mul_fn mat_mul;
+transpose_fn transpose;
+softmax_fn softmax;
 all_finite_fn all_finite;
 
 /* Each accelerated file offers one function that overwrites the slots it is good at. */
@@ -24,8 +27,12 @@ void kernels_add_dot_avx2(struct kernels *k);
 void kernels_add_dequant_avx2(struct kernels *k);
 void kernels_add_quant_avx2(struct kernels *k);
 void kernels_add_vec_avx2(struct kernels *k);
-void kernels_add_dot_avx512(struct kernels *k);
+void kernels_add_mat_avx2(struct kernels *k);
 void kernels_add_tile_avx2(struct kernels *k);
 void kernels_add_tile_avx512(struct kernels *k);
+void kernels_add_tile_avx512bf16(struct kernels *k);
+void kernels_add_dequant_avx512(struct kernels *k);
+void kernels_add_vec_avx512(struct kernels *k);
+void kernels_add_mat_avx512(struct kernels *k);
 
 #endif

@@ -26,6 +26,8 @@ typedef int32_t vec_i __attribute__((vector_size(VEC_BYTES)));
 typedef float vec_f __attribute__((vector_size(VEC_BYTES)));
 typedef uint8_t vec_u8 __attribute__((vector_size(VEC_ROWS)));
 typedef int8_t vec_i8 __attribute__((vector_size(VEC_ROWS)));
+typedef uint16_t vec_u16 __attribute__((vector_size(2 * VEC_ROWS)));
+typedef int16_t vec_i16 __attribute__((vector_size(2 * VEC_ROWS)));
 
 struct panel {
     uint8_t q[TILE_CHUNK / 4][TILE_ROWS][4];
@@ -61,19 +63,21 @@ TILE_INLINE vec_f byte_f(vec_u v, int j)
     return __builtin_convertvector((vec_i)(v >> 8 * j & 255), vec_f);
 }
 
-/* One byte a row, unsigned or signed, as lanes. */
+/* One byte a row, unsigned or signed, as lanes; in two steps, because compilers take a step of
+ * four times the width apart. */
 TILE_INLINE vec_u rows_u8(const uint8_t *p)
 {
     vec_u8 v;
     memcpy(&v, p, sizeof(v));
-    return __builtin_convertvector(v, vec_u);
+    return __builtin_convertvector(__builtin_convertvector(v, vec_u16), vec_u);
 }
 
 TILE_INLINE vec_f rows_i8_f(const uint8_t *p)
 {
     vec_i8 v;
     memcpy(&v, p, sizeof(v));
-    return __builtin_convertvector(__builtin_convertvector(v, vec_i), vec_f);
+    vec_i wide = __builtin_convertvector(__builtin_convertvector(v, vec_i16), vec_i);
+    return __builtin_convertvector(wide, vec_f);
 }
 
 /* The four lowest bits as bytes 0 or 1. */

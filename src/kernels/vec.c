@@ -32,6 +32,21 @@ void swiglu(float *out, const float *gate, const float *up, int64_t n)
         out[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
 }
 
+float softmax(float *x, int64_t n, float scale, float *max)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        x[i] *= scale;
+        *max = x[i] > *max ? x[i] : *max;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = x[i] - *max < -87 ? 0 : expf(x[i] - *max);
+        sum += x[i];
+    }
+    return (float)sum;
+}
+
 bool all_finite(const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)

@@ -97,10 +97,12 @@ struct arch {
     enum err (*read)(struct hparams *hp, const struct weights *w, const struct arch *a);
     /* After binding: what the table cannot say.  May be NULL. */
     enum err (*check)(const struct hparams *hp, const struct layer *l);
-    int64_t (*row_elem)(const struct hparams *hp);  /* f32 per row that `run` takes, all of it */
+    int64_t (*row_elem)(const struct hparams *hp);  /* f32 per row that a layer takes */
     void (*limits)(const struct hparams *hp, struct ops_limits *limits);
     void (*kv)(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX]);
-    void (*run)(struct forward *f, const struct layer *l);  /* one layer: adds to f->x */
+    /* The two halves of a layer; each adds to f->x.  Between them rows may be dropped. */
+    void (*attn)(struct forward *f, const struct layer *l);
+    void (*ffn)(struct forward *f, const struct layer *l);
 };
 
 /* The family of an opened checkpoint.  Errors: FORMAT (it names none), ARG (one croft lacks). */
@@ -117,6 +119,7 @@ struct forward {
     const struct globals *global;
     struct attn_rows rows;
     struct rope rope;
+    float *turn;                        /* [n, n_rot / 2, 2]: ops_rope_table() of the rows */
     float *x;                           /* [n, embd], the residual stream */
     float *tmp;                         /* carved by forward_take, empty at each layer's start */
     int64_t tmp_used, tmp_cap;
@@ -131,15 +134,16 @@ struct forward {
 /* `elem` f32 of the layer's memory. */
 float *forward_take(struct forward *f, int64_t elem);
 
-/* What a family's `run` is made of beside ops.h; memory is taken with forward_take().
+/* What a family's layer is made of beside ops.h; memory is taken with forward_take().
  * forward_product: y [n, w->n_row] for all rows of the step.  forward_products: such a list with
- * x [n, ld_x], and what the rows' adapters add; a `run` that calls ops_products() itself must
- * call lora_apply() after it.  forward_normed: the stream through RMSNorm, [n, embd].
+ * x [n, ld_x], and what the rows' adapters add; a layer that calls ops_products() itself must
+ * call lora_apply() after it.  What is computed next is named with ops_at().  forward_normed:
+ * the stream through RMSNorm, [n, embd].
  * forward_project: w times y [n, w->n_col] is added to the stream. */
 struct product forward_product(const struct forward *f, const struct weight *w, float *y);
 void forward_products(struct forward *f, const struct product *p, int n_product, const float *x,
                       int64_t ld_x);
-float *forward_normed(struct forward *f, const float *gain);
+float *forward_normed(struct forward *f, const struct layer *l, const float *gain);
 void forward_project(struct forward *f, const struct weight *w, const float *y);
 
 /* Shared blocks, layers.c; x [n, embd] is updated in place. */
@@ -168,7 +172,6 @@ MUST_CHECK enum err gqa_read(struct hparams *hp, const struct weights *w, const 
 int64_t gqa_row_elem(const struct hparams *hp);
 void gqa_limits(const struct hparams *hp, struct ops_limits *limits);
 void gqa_kv(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX]);
-void gqa_run(struct forward *f, const struct layer *l);
 
 /* The keys every family has: layers, widths, heads, context, eps, rope.  Names file and key. */
 MUST_CHECK enum err hparams_read_common(struct hparams *hp, const struct weights *w,

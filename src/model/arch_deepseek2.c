@@ -313,6 +313,8 @@ static void limits(const struct hparams *hp, struct ops_limits *limits)
 
     limits->scratch_elem = ops_mla_scratch(&shape);
     limits->latent_elem = ops_mla_latent(&shape);
+    if (limits->act_elem < ops_mla_act(&shape))
+        limits->act_elem = ops_mla_act(&shape);
 }
 
 static void kv(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX])
@@ -321,9 +323,8 @@ static void kv(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX])
     n_elem[1] = hp->n_rot;
 }
 
-static void run(struct forward *f, const struct layer *l)
+static void ffn(struct forward *f, const struct layer *l)
 {
-    block_attn_mla(f, l);
     if (l->is_moe)
         block_moe(f, l);
     else
@@ -333,5 +334,5 @@ static void run(struct forward *f, const struct layer *l)
 const struct arch arch_deepseek2 = {
     .name = "deepseek2", .hf_types = "deepseek_v2 deepseek_v3", .hf_key = keys,
     .global = global, .layer = layer, .read = read, .check = check, .row_elem = row_elem,
-    .limits = limits, .kv = kv, .run = run,
+    .limits = limits, .kv = kv, .attn = block_attn_mla, .ffn = ffn,
 };

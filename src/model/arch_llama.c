@@ -17,5 +17,6 @@ static const struct weight_spec layer[] = {
 
 const struct arch arch_llama = {
     .name = "llama", .hf_types = "llama", .global = global, .layer = layer, .read = gqa_read,
-    .row_elem = gqa_row_elem, .limits = gqa_limits, .kv = gqa_kv, .run = gqa_run,
+    .row_elem = gqa_row_elem, .limits = gqa_limits, .kv = gqa_kv, .attn = block_attn_gqa,
+    .ffn = block_ffn,
 };

@@ -23,5 +23,6 @@ static enum err read(struct hparams *hp, const struct weights *w, const struct a
 
 const struct arch arch_qwen3 = {
     .name = "qwen3", .hf_types = "qwen3", .global = global, .layer = layer, .read = read,
-    .row_elem = gqa_row_elem, .limits = gqa_limits, .kv = gqa_kv, .run = gqa_run,
+    .row_elem = gqa_row_elem, .limits = gqa_limits, .kv = gqa_kv, .attn = block_attn_gqa,
+    .ffn = block_ffn,
 };

@@ -64,9 +64,3 @@ void gqa_kv(const struct hparams *hp, int64_t n_elem[KV_SEGS_MAX])
     n_elem[0] = hp->dim[DIM_K];
     n_elem[1] = hp->dim[DIM_V];
 }
-
-void gqa_run(struct forward *f, const struct layer *l)
-{
-    block_attn_gqa(f, l);
-    block_ffn(f, l);
-}

@@ -26,7 +26,8 @@ struct model {
     struct adapter_mix *mix[MODEL_MIXES_MAX];
     int32_t n_mix;
     const struct adapter_mix **row_mix; /* [n_batch_max] */
-    int32_t *gathered;                  /* [n_batch_max]: the row of the batch each came from */
+    int32_t *row_at;                    /* [n_batch_max]: where a row of the batch is in f.x */
+    int32_t *gathered;                  /* [n_batch_max]: the places that rows came from */
     int64_t rank_max;
     struct place *place;                /* NULL: all weights are where the file has them */
     bool placed_all;
@@ -108,6 +109,7 @@ static enum err new_memory(struct model *m, const struct model_options *o)
     m->pos = calloc(n, sizeof(*m->pos));
     m->kind = calloc(n, sizeof(*m->kind));
     m->f.x = calloc(n * embd, sizeof(*m->f.x));
+    m->f.turn = calloc(n * (size_t)hp->n_rot, sizeof(*m->f.turn));
     m->f.tmp = calloc((size_t)m->f.tmp_cap, sizeof(*m->f.tmp));
     m->f.expert = calloc(n * used, sizeof(*m->f.expert));
     m->f.expert_weight = calloc(n * used, sizeof(*m->f.expert_weight));
@@ -116,10 +118,12 @@ static enum err new_memory(struct model *m, const struct model_options *o)
     m->f.product = calloc(2 * (size_t)hp->n_expert + 1, sizeof(*m->f.product));
     m->f.delta = calloc(n * used, sizeof(*m->f.delta));
     m->row_mix = calloc(n, sizeof(*m->row_mix));
+    m->row_at = calloc(n, sizeof(*m->row_at));
     m->gathered = calloc(n, sizeof(*m->gathered));
     if (!m->freq || !m->rows || !m->seq || !m->token || !m->pos || !m->kind || !m->f.x ||
-        !m->f.tmp || !m->f.expert || !m->f.expert_weight || !m->f.slot || !m->f.slot_row ||
-        !m->f.product || !m->f.delta || !m->row_mix || !m->gathered)
+        !m->f.turn || !m->f.tmp || !m->f.expert || !m->f.expert_weight || !m->f.slot ||
+        !m->f.slot_row || !m->f.product || !m->f.delta || !m->row_mix || !m->row_at ||
+        !m->gathered)
         return err_set(ERR_NOMEM, "MODEL-41", "no memory for steps of %d tokens (%.1f MB); use a "
                        "smaller --batch-size", o->n_batch_max, (double)m->f.tmp_cap * 4e-6);
     return OK;
@@ -154,6 +158,8 @@ static enum err new_freq(struct model *m)
 
 enum err model_open(struct model **out, const struct weights *w, const struct model_options *o)
 {
+    struct pool_options po = { .n_thread = o->n_thread, .no_pin = o->no_pin,
+                               .cpu_quota = o->cpu_quota };
     struct model *m = calloc(1, sizeof(*m));
     enum err e;
 
@@ -164,7 +170,7 @@ enum err model_open(struct model **out, const struct weights *w, const struct mo
     m->w = w;
     m->n_batch_max = o->n_batch_max;
     if ((e = bind_weights(&m->b, w)) || (e = kv_check_type(m, o->kv_type)) ||
-        (e = new_memory(m, o)) || (e = pool_new(&m->pool, o->n_thread)) || (e = new_ops(m, o)) ||
+        (e = new_memory(m, o)) || (e = pool_new(&m->pool, &po)) || (e = new_ops(m, o)) ||
         (e = new_freq(m)))
         goto fail;
     m->kv = (struct kv_spec){ .type = o->kv_type, .n_layer = m->b.hp.n_layer };
@@ -198,6 +204,7 @@ void model_free(struct model *m)
     free(m->pos);
     free(m->kind);
     free(m->f.x);
+    free(m->f.turn);
     free(m->f.tmp);
     free(m->f.expert);
     free(m->f.expert_weight);
@@ -206,6 +213,7 @@ void model_free(struct model *m)
     free(m->f.product);
     free(m->f.delta);
     free(m->row_mix);
+    free(m->row_at);
     free(m->gathered);
     for (int32_t i = 0; i < m->n_mix; i++)
         lora_mix_free(m->mix[i]);
@@ -260,6 +268,12 @@ const struct weights *model_weights(const struct model *m)
 const struct hparams *model_hparams(const struct model *m)
 {
     return &m->b.hp;
+}
+
+void model_profile(struct model *m, struct profile *p)
+{
+    ASSERT(!p || p->n_layer == m->b.hp.n_layer);
+    ops_profile(m->ops, p);
 }
 
 struct pool *model_pool(const struct model *m)
@@ -324,10 +338,11 @@ static int64_t gather_rows(struct model *m, const struct batch *b, bool logits)
 {
     int64_t d = m->info.n_embd, n = 0;
 
+    ops_at(m->ops, -1, PROFILE_norm);
     for (int32_t i = 0; i < b->n_row; i++)
         if (logits ? b->row[i].want_logits : b->row[i].want_hidden) {
-            memcpy(m->rows + n * d, m->f.x + i * d, (size_t)d * sizeof(float));
-            m->gathered[n++] = i;
+            memcpy(m->rows + n * d, m->f.x + m->row_at[i] * d, (size_t)d * sizeof(float));
+            m->gathered[n++] = m->row_at[i];
         }
     ops_rmsnorm(m->ops, m->rows, d, m->rows, d, m->b.global.output_norm, n, d, m->b.hp.eps);
     return n;
@@ -353,6 +368,7 @@ static void take_rows(struct model *m, const struct batch *b)
         m->kind[i] = b->row[i].kind;
         m->row_mix[i] = b->row[i].adapter ? m->mix[b->row[i].adapter - 1] : NULL;
         any = any || m->row_mix[i];
+        m->row_at[i] = i;
     }
     m->f.rows = (struct attn_rows){ m->seq, m->pos, m->kind, b->n_row, b->kv };
     m->f.mix = any ? m->row_mix : NULL;
@@ -366,8 +382,41 @@ static void head(struct model *m, const struct batch *b, float *logits)
 
     if (!n)
         return;
+    ops_at(m->ops, -1, PROFILE_head);
     ops_products(m->ops, &p, 1, m->rows, d, n, NULL);
     lora_apply(&m->f, &p, 1, m->rows, d, NULL, m->gathered);
+}
+
+/* After the last layer's attention only the rows that want something go on. */
+static void drop_rows(struct model *m, const struct batch *b)
+{
+    int64_t d = m->info.n_embd;
+    int32_t n = 0;
+
+    for (int32_t i = 0; i < b->n_row; i++) {
+        if (!b->row[i].want_logits && !b->row[i].want_hidden)
+            continue;
+        if (n != i)
+            memcpy(m->f.x + n * d, m->f.x + i * d, (size_t)d * sizeof(float));
+        m->row_mix[n] = m->row_mix[i];
+        m->row_at[i] = n++;
+    }
+    m->f.rows.n = n;
+}
+
+static void run_layer(struct model *m, const struct batch *b, const struct step_out *out,
+                      int32_t i)
+{
+    const struct layer *l = &m->b.layer[i];
+
+    m->f.tmp_used = 0;
+    m->b.arch->attn(&m->f, l);
+    if (i == m->b.hp.n_layer - 1 && !out->expert)
+        drop_rows(m, b);
+    if (m->f.rows.n)
+        m->b.arch->ffn(&m->f, l);
+    if (out->expert && l->is_moe)
+        record_experts(m, l, b->n_row, out->expert);
 }
 
 enum err model_step(struct model *m, const struct batch *b, const struct step_out *out)
@@ -378,19 +427,18 @@ enum err model_step(struct model *m, const struct batch *b, const struct step_ou
     if ((e = check_batch(m, b)))
         return e;
     take_rows(m, b);
+    ops_at(m->ops, -1, PROFILE_embed);
     ops_embed(m->ops, f->x, &m->b.global.embd, m->token, b->n_row);
-    for (int32_t i = 0; i < m->b.hp.n_layer; i++) {
-        f->tmp_used = 0;
-        m->b.arch->run(f, &m->b.layer[i]);
-        if (out->expert && m->b.layer[i].is_moe)
-            record_experts(m, &m->b.layer[i], b->n_row, out->expert);
-    }
+    ops_rope_table(m->ops, f->turn, m->pos, b->n_row, &f->rope);
+    for (int32_t i = 0; i < m->b.hp.n_layer; i++)
+        run_layer(m, b, out, i);
     if (out->hidden) {
         int64_t n = gather_rows(m, b, false);
         memcpy(out->hidden, m->rows, (size_t)(n * m->info.n_embd) * sizeof(float));
     }
     if (out->logits)
         head(m, b, out->logits);
+    ops_at(m->ops, -1, PROFILE_COUNT);
     e = ops_error(m->ops);
     return e ? err_wrap(e, "%s", m->w->file[0].path) : OK;
 }

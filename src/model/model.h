@@ -22,11 +22,14 @@
 #include <stdint.h>
 
 struct model;
+struct profile;
 
 enum tok_kind { TOK_PROMPT = 0, TOK_SAMPLED = 1 };
 
 struct model_options {
-    int n_thread;                       /* at least 1 */
+    int n_thread;                       /* at least 1; these three as struct pool_options */
+    bool no_pin;
+    double cpu_quota;
     unsigned isa;                       /* kernels allowed; see isa_detect() */
     bool exact;                         /* f32 arithmetic on dequantised weights */
     enum qtype kv_type;                 /* f32, f16, bf16 or q8_0 */
@@ -124,6 +127,10 @@ MUST_CHECK enum err model_add_adapters(struct model *m, const struct model_lora 
  * tensor and row), ARG (a token or position out of range).  After an error the KV of the rows is
  * unspecified, everything before them is untouched. */
 MUST_CHECK enum err model_step(struct model *m, const struct batch *b, const struct step_out *out);
+
+/* Count the steps from now on in `p` (ops/profile.h), of info.n_layer layers, which is the
+ * caller's; NULL: no longer. */
+void model_profile(struct model *m, struct profile *p);
 
 /* FORMAT when a file of the checkpoint is no longer what was opened: replaced or rewritten. */
 MUST_CHECK enum err model_check_files(const struct model *m);

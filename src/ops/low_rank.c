@@ -42,5 +42,7 @@ void ops_low_rank(struct ops *o, const struct product *p, const struct low_rank_
 {
     struct low_rank_job j = { o, p, list, x, ld_x, index };
 
+    if (o->profile)
+        ops_count_low_rank(o, p, list);
     pool_run(o->pool, p->slot_end - p->slot_begin, low_rank_slot, &j);
 }

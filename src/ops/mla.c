@@ -8,18 +8,30 @@
  *                             cache is read once for all heads:  qc = W_UK^T q,
  *                             score = qc . c + q_r . k_r,  z = sum p c,  out = W_UV z
  *
+ * The absorbed form cuts the context into chunks of CHUNK_PAGES pages.  A chunk's softmax starts
+ * anew, waits in a slot until the wave of jobs it belongs to is done, and is added to its row's
+ * in rising order, so that threads and neighbours change nothing.
+ *
  * An adapter's change of kv_b is added to the unpacked head in the expanded form, and goes
  * beside it as a product of its own in the absorbed one.
  *
- * All products here are f32 on unpacked weights.  Each element of k, v, qc and out is one
- * dot[f32] whose operands are the same whether the file stores kv_b or k_b and v_b.
+ * The expanded form's products are f32 on unpacked weights, with W_UK laid out as [nope, lora].
+ * The absorbed form reads k_b and v_b, or the value rows of kv_b, as products of their heads like
+ * any other weight, if their rows come in whole tiles; W_UK^T of a kv_b is again f32 on unpacked
+ * rows.  For float types the sums are the same whether the file stores kv_b or k_b and v_b.
  */
 #include "ops/ops_cpu.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { RUN_ROWS = 256, SLICE_ROWS = 16, HEAD_BLOCK = 8 };
+enum {
+    RUN_ROWS = 1024, BLOCK_ROWS = 48,           /* expanded */
+    SLICE_ROWS = 16, HEAD_BLOCK = 32,           /* absorbed */
+    CHUNK_PAGES = 4, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
+    STRIP = 64, K_STRIP = 16,                   /* rows of k_b, of kv_b unpacked at a time */
+    TOK_PART = 11, PARTS = (KV_PAGE_TOK + TOK_PART - 1) / TOK_PART,  /* between prefetches */
+};
 
 struct mla_job {
     struct ops *o;
@@ -31,56 +43,58 @@ struct mla_job {
     const struct mla_weights *w;
     int64_t begin, end;                 /* expanded: the run of rows */
     const int64_t *row;                 /* absorbed: rows of the slice, [n_row] */
-    int64_t n_row;
-    float *qc, *z;                      /* absorbed: [n_row, n_head, lora] */
+    int64_t n_row, first[SLICE_ROWS + 1];       /* and the first job of each */
+    int64_t wave, wave_end;             /* the jobs of this wave */
+    float *qc, *z;                      /* absorbed: [n_head, n_row, lora] */
+    float *q_in, *v_out;                /* [n_head, n_row, nope], [n_head, n_row, v] */
+    struct softmax_state *state;        /* of z: [n_head, n_row] */
 };
 
-/* W_UK of a head as [nope, lora]; `row` is room for one weight row. */
-static void unpack_k_by_key(const struct mla_job *j, int64_t head, float *wk, float *row)
+/* Where row i of the slice and a head are among the absorbed rows. */
+static int64_t slot_of(const struct mla_job *j, int64_t i, int64_t head)
 {
-    const struct mla_shape *sh = j->sh;
-
-    if (j->w->kv_b) {
-        for (int64_t i = 0; i < sh->nope; i++)
-            ops_unpack_row(j->o, j->w->kv_b, head * (sh->nope + sh->v) + i, wk + i * sh->lora);
-        return;
-    }
-    for (int64_t l = 0; l < sh->lora; l++) {
-        ops_unpack_row(j->o, j->w->k_b, head * sh->lora + l, row);
-        for (int64_t i = 0; i < sh->nope; i++)
-            wk[i * sh->lora + l] = row[i];
-    }
+    return head * j->n_row + i;
 }
 
-/* The same as [lora, nope]. */
-static void unpack_k_by_latent(const struct mla_job *j, int64_t head, float *wk, float *row)
+/* Row i of W_UK of a head, [lora]; where the file stores kv_b. */
+static void unpack_k_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
 {
-    const struct mla_shape *sh = j->sh;
-
-    if (j->w->k_b) {
-        for (int64_t l = 0; l < sh->lora; l++)
-            ops_unpack_row(j->o, j->w->k_b, head * sh->lora + l, wk + l * sh->nope);
-        return;
-    }
-    for (int64_t i = 0; i < sh->nope; i++) {
-        ops_unpack_row(j->o, j->w->kv_b, head * (sh->nope + sh->v) + i, row);
-        for (int64_t l = 0; l < sh->lora; l++)
-            wk[l * sh->nope + i] = row[l];
-    }
+    ops_unpack_row(j->o, j->w->kv_b, head * (j->sh->nope + j->sh->v) + i, row);
 }
 
-/* W_UV of a head as [v, lora]. */
-static void unpack_v(const struct mla_job *j, int64_t head, float *wv)
+/* Columns [l, l + n) of W_UK of a head, [nope, n], rows ld apart, from as many rows of k_b;
+ * `strip` is room for them. */
+static void unpack_k_columns(const struct mla_job *j, int64_t head, int64_t l, int64_t n,
+                             float *wk, int64_t ld, float *strip)
 {
     const struct mla_shape *sh = j->sh;
 
-    for (int64_t i = 0; i < sh->v; i++) {
-        if (j->w->v_b)
-            ops_unpack_row(j->o, j->w->v_b, head * sh->v + i, wv + i * sh->lora);
-        else
-            ops_unpack_row(j->o, j->w->kv_b, head * (sh->nope + sh->v) + sh->nope + i,
-                           wv + i * sh->lora);
-    }
+    for (int64_t i = 0; i < n; i++)
+        ops_unpack_row(j->o, j->w->k_b, head * sh->lora + l + i, strip + i * sh->nope);
+    j->o->k.transpose(wk, ld, strip, sh->nope, n, sh->nope);
+}
+
+/* W_UK of a head as [nope, lora], rows ld apart; `strip` is room for STRIP rows of k_b. */
+static void unpack_k(const struct mla_job *j, int64_t head, float *wk, int64_t ld, float *strip)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t i = 0; i < sh->nope && j->w->kv_b; i++)
+        unpack_k_row(j, head, i, wk + i * ld);
+    for (int64_t l = 0; l < sh->lora && j->w->k_b; l += STRIP)
+        unpack_k_columns(j, head, l, sh->lora - l < STRIP ? sh->lora - l : STRIP, wk + l, ld,
+                         strip);
+}
+
+/* Row i of W_UV of a head, [lora]. */
+static void unpack_v_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
+{
+    const struct mla_shape *sh = j->sh;
+
+    if (j->w->v_b)
+        ops_unpack_row(j->o, j->w->v_b, head * sh->v + i, row);
+    else
+        ops_unpack_row(j->o, j->w->kv_b, head * (sh->nope + sh->v) + sh->nope + i, row);
 }
 
 /* The changes of a row's adapters, or NULL. */
@@ -89,9 +103,9 @@ static const struct low_rank_list *delta_of(const struct mla_job *j, int64_t row
     return j->w->delta ? j->w->delta[row] : NULL;
 }
 
-/* Add the changes' rows [first, first + n) of kv_b to m [n, lora]. */
+/* Add the changes' rows [first, first + n) of kv_b to m [n, lora], rows ld apart. */
 static void fold(const struct mla_job *j, const struct low_rank_list *delta, int64_t first,
-                 int64_t n, float *m, int thread)
+                 int64_t n, float *m, int64_t ld, int thread)
 {
     float *low = ops_low(j->o, thread), *row = ops_row(j->o, thread);
 
@@ -101,7 +115,7 @@ static void fold(const struct mla_job *j, const struct low_rank_list *delta, int
             ops_unpack_row(j->o, &d->b, first + i, low);
             for (int64_t r = 0; r < d->a.n_row; r++) {
                 ops_unpack_row(j->o, &d->a, r, row);
-                j->o->k.axpy(m + i * j->sh->lora, d->scale * low[r], row, j->sh->lora);
+                j->o->k.axpy(m + i * ld, d->scale * low[r], row, j->sh->lora);
             }
         }
     }
@@ -141,56 +155,118 @@ static void out_delta(const struct mla_job *j, const struct low_rank_list *delta
     }
 }
 
-/* Scratch of one thread, cut up; sizes are the larger of the two forms'. */
-struct mla_scratch { float *wk, *wv, *c, *key, *value, *score, *row; struct softmax_state *state; };
+/* Scratch of one thread, cut up; the two forms use the same room. */
+struct expanded {
+    float *w, *strip, *c, *c_t, *key_t, *value_t, *value, *score;
+    struct softmax_state *state;
+};
+struct absorbed { float *w, *strip, *q_t, *page, *score_t, *score; };
 
-static struct mla_scratch cut(float *at, const struct mla_shape *sh)
+static int64_t head_block(const struct mla_shape *sh)
 {
-    struct mla_scratch s;
-    int64_t longest = sh->lora > sh->nope ? sh->lora : sh->nope;
+    return sh->n_head < HEAD_BLOCK ? sh->n_head : HEAD_BLOCK;
+}
 
-    s.wk = at;
-    s.wv = s.wk + sh->nope * sh->lora;
-    s.c = s.wv + sh->v * sh->lora;
-    s.key = s.c + KV_PAGE_TOK * sh->lora;
-    s.value = s.key + KV_PAGE_TOK * (sh->nope + sh->rope);
-    s.score = s.value + KV_PAGE_TOK * sh->v;
-    s.row = s.score + KV_PAGE_TOK;
-    s.state = (struct softmax_state *)(void *)(s.row + longest);
+static int64_t expanded_elem(const struct mla_shape *sh)
+{
+    int64_t latent = sh->lora > sh->rope ? sh->lora : sh->rope;
+
+    return (sh->nope + sh->v) * attn_pad(sh->lora) + STRIP * sh->nope + 2 * RUN_ROWS +
+           KV_PAGE_TOK * (attn_pad(latent) + sh->lora + sh->nope + sh->rope + sh->v +
+                          attn_pad(sh->v) + BLOCK_ROWS);
+}
+
+static struct expanded cut_expanded(float *at, const struct mla_shape *sh)
+{
+    struct expanded s;
+    int64_t latent = sh->lora > sh->rope ? sh->lora : sh->rope;
+
+    s.w = at;
+    s.c = s.w + (sh->nope + sh->v) * attn_pad(sh->lora);
+    s.c_t = s.c + KV_PAGE_TOK * attn_pad(latent);
+    s.key_t = s.c_t + KV_PAGE_TOK * sh->lora;
+    s.value_t = s.key_t + KV_PAGE_TOK * (sh->nope + sh->rope);
+    s.value = s.value_t + KV_PAGE_TOK * sh->v;
+    s.score = s.value + KV_PAGE_TOK * attn_pad(sh->v);
+    s.strip = s.score + KV_PAGE_TOK * BLOCK_ROWS;
+    s.state = (struct softmax_state *)(void *)(s.strip + STRIP * sh->nope);
     return s;
+}
+
+/* Of w: a strip of kv_b's or v_b's rows, or of k_b's, turned. */
+static int64_t absorbed_w(const struct mla_shape *sh)
+{
+    int64_t rows = K_STRIP * sh->lora, columns = STRIP * sh->nope;
+    return rows > columns ? rows : columns;
+}
+
+static int64_t absorbed_elem(const struct mla_shape *sh)
+{
+    int64_t n_key = sh->lora + sh->rope;
+
+    return absorbed_w(sh) + STRIP * sh->nope + n_key * head_block(sh) +
+           KV_PAGE_TOK * (attn_pad(n_key) + 2 * head_block(sh));
+}
+
+static struct absorbed cut_absorbed(float *at, const struct mla_shape *sh)
+{
+    struct absorbed s;
+    int64_t n_head = head_block(sh), n_key = sh->lora + sh->rope;
+
+    s.page = at;
+    s.score = s.page + KV_PAGE_TOK * attn_pad(n_key);
+    s.score_t = s.score + KV_PAGE_TOK * n_head;
+    s.q_t = s.score_t + KV_PAGE_TOK * n_head;
+    s.w = s.q_t + n_key * n_head;
+    s.strip = s.w + absorbed_w(sh);
+    return s;
+}
+
+/* Where the slots begin; a slot has the states and then the z of a block of heads. */
+static int64_t slots_at(const struct mla_shape *sh)
+{
+    int64_t a = expanded_elem(sh), b = absorbed_elem(sh);
+    return ((a > b ? a : b) + 15) / 16 * 16;
+}
+
+static int64_t slot_elem(const struct mla_shape *sh)
+{
+    return (head_block(sh) * (sh->lora + 2) + 15) / 16 * 16;
 }
 
 int64_t ops_mla_scratch(const struct mla_shape *sh)
 {
-    return (sh->nope + sh->v + KV_PAGE_TOK) * sh->lora +
-           KV_PAGE_TOK * (sh->nope + sh->rope + sh->v + 1) +
-           (sh->lora > sh->nope ? sh->lora : sh->nope) + 2 * RUN_ROWS;
+    return slots_at(sh) + ATTN_SLOTS * slot_elem(sh);
 }
 
 int64_t ops_mla_latent(const struct mla_shape *sh)
 {
-    return 2 * SLICE_ROWS * sh->n_head * sh->lora;
+    return SLICE_ROWS * sh->n_head * (2 * sh->lora + 2 + sh->nope + sh->v);
 }
 
-/* Keys [n_tok, nope + rope] and values [n_tok, v] of one head for a page. */
-static void expand_page(const struct mla_job *j, const struct mla_scratch *s, int32_t seq,
-                        int64_t page, int64_t n_tok)
+int64_t ops_mla_act(const struct mla_shape *sh)
 {
+    return SLICE_ROWS * sh->n_head * (sh->lora > sh->nope ? sh->lora : sh->nope);
+}
+
+/* Keys, turned: [nope + rope, n_tok], and values [n_tok, v] of one head for a page. */
+static void expand_page(const struct mla_job *j, const struct expanded *s, int64_t start,
+                        int64_t n_tok)
+{
+    enum { T = KV_PAGE_TOK };
     const struct kernels *k = &j->o->k;
     const struct mla_shape *sh = j->sh;
-    const struct kv_view *kv = &j->rows->kv[seq];
-    enum qtype type = j->layer->type;
+    const struct kv_view *kv = &j->rows->kv[j->rows->seq[j->begin]];
+    int64_t ld_w = attn_pad(sh->lora), ld = attn_pad(sh->lora > sh->rope ? sh->lora : sh->rope);
 
-    for (int64_t t = 0; t < n_tok; t++) {
-        int64_t pos = page * KV_PAGE_TOK + t;
-        float *key = s->key + t * (sh->nope + sh->rope), *c = s->c + t * sh->lora;
-        k->dequant[type](c, kv_row(kv, j->layer, 0, pos), sh->lora);
-        k->dequant[type](key + sh->nope, kv_row(kv, j->layer, 1, pos), sh->rope);
-        for (int64_t i = 0; i < sh->nope; i++)
-            key[i] = k->dot[QTYPE_f32](s->wk + i * sh->lora, c, sh->lora);
-        for (int64_t i = 0; i < sh->v; i++)
-            s->value[t * sh->v + i] = k->dot[QTYPE_f32](s->wv + i * sh->lora, c, sh->lora);
-    }
+    attn_unpack(k, kv, j->layer, 1, start, n_tok, 0, sh->rope, s->c, ld);
+    k->transpose(s->key_t + sh->nope * T, T, s->c, ld, n_tok, sh->rope);
+    attn_unpack(k, kv, j->layer, 0, start, n_tok, 0, sh->lora, s->c, ld);
+    k->transpose(s->c_t, T, s->c, ld, n_tok, sh->lora);
+    k->mat_mul(s->key_t, T, s->w, ld_w, s->c_t, T, sh->nope, n_tok, sh->lora, false);
+    k->mat_mul(s->value_t, T, s->w + sh->nope * ld_w, ld_w, s->c_t, T, sh->v, n_tok, sh->lora,
+               false);
+    k->transpose(s->value, attn_pad(sh->v), s->value_t, T, sh->v, n_tok);
 }
 
 static void expanded_head(void *arg, int64_t head, int thread)
@@ -198,122 +274,260 @@ static void expanded_head(void *arg, int64_t head, int thread)
     const struct mla_job *j = arg;
     const struct kernels *k = &j->o->k;
     const struct mla_shape *sh = j->sh;
-    struct mla_scratch s = cut(ops_scratch(j->o, thread), sh);
-    int64_t n_key_dim = sh->nope + sh->rope, ld_q = sh->n_head * n_key_dim;
-    int64_t ld_out = sh->n_head * sh->v, n_key_max = j->rows->pos[j->end - 1] + 1;
-    int32_t seq = j->rows->seq[j->begin];
+    struct expanded s = cut_expanded(ops_scratch(j->o, thread), sh);
+    int64_t n_dim = sh->nope + sh->rope, ld_q = sh->n_head * n_dim, ld_out = sh->n_head * sh->v;
+    int64_t n_key = j->rows->pos[j->end - 1] + 1, ld_w = attn_pad(sh->lora), first = j->begin;
     const struct low_rank_list *delta = delta_of(j, j->begin);
+    float *wv = s.w + sh->nope * ld_w, *out = j->out + head * sh->v;
 
-    unpack_k_by_key(j, head, s.wk, s.row);
-    unpack_v(j, head, s.wv);
-    fold(j, delta, head * (sh->nope + sh->v), sh->nope, s.wk, thread);
-    fold(j, delta, head * (sh->nope + sh->v) + sh->nope, sh->v, s.wv, thread);
-    for (int64_t r = j->begin; r < j->end; r++) {
-        s.state[r - j->begin] = (struct softmax_state){ -INFINITY, 0 };
-        for (int64_t i = 0; i < sh->v; i++)
-            j->out[r * ld_out + head * sh->v + i] = 0;
-    }
-    for (int64_t start = 0; start < n_key_max; start += KV_PAGE_TOK) {
-        int64_t left = n_key_max - start;
-        expand_page(j, &s, seq, start / KV_PAGE_TOK, left < KV_PAGE_TOK ? left : KV_PAGE_TOK);
-        for (int64_t r = j->begin; r < j->end; r++) {
-            const float *q = j->q + r * ld_q + head * n_key_dim;
-            int64_t n_key = j->rows->pos[r] + 1 - start;
-            n_key = n_key < KV_PAGE_TOK ? n_key : KV_PAGE_TOK;
-            if (n_key <= 0)
-                continue;
-            for (int64_t t = 0; t < n_key; t++)
-                s.score[t] = sh->scale * k->dot[QTYPE_f32](s.key + t * n_key_dim, q, n_key_dim);
-            softmax_page(k, &s.state[r - j->begin], j->out + r * ld_out + head * sh->v, s.score,
-                         n_key, s.value, sh->v, sh->v);
+    unpack_k(j, head, s.w, ld_w, s.strip);
+    for (int64_t i = 0; i < sh->v; i++)
+        unpack_v_row(j, head, i, wv + i * ld_w);
+    fold(j, delta, head * (sh->nope + sh->v), sh->nope, s.w, ld_w, thread);
+    fold(j, delta, head * (sh->nope + sh->v) + sh->nope, sh->v, wv, ld_w, thread);
+    attn_begin(s.state, out + j->begin * ld_out, ld_out, sh->v, j->end - j->begin);
+    for (int64_t start = 0; start < n_key; start += KV_PAGE_TOK) {
+        expand_page(j, &s, start, n_key - start < KV_PAGE_TOK ? n_key - start : KV_PAGE_TOK);
+        while (j->rows->pos[first] < start)
+            first++;
+        for (int64_t r = first, last; r < j->end; r = last) {
+            last = r + BLOCK_ROWS < j->end ? r + BLOCK_ROWS : j->end;
+            struct attn_page p = { k, j->rows->pos + r, 1, start, sh->scale, s.value,
+                                   attn_pad(sh->v), sh->v };
+            k->mat_mul(s.score, KV_PAGE_TOK, j->q + r * ld_q + head * n_dim, ld_q, s.key_t,
+                       KV_PAGE_TOK, last - r, attn_page_keys(&p, last - r - 1), n_dim, false);
+            attn_add_page(&p, s.state + (r - j->begin), out + r * ld_out, ld_out, s.score,
+                          last - r);
         }
     }
     for (int64_t r = j->begin; r < j->end; r++)
-        k->scale(j->out + r * ld_out + head * sh->v, 1 / s.state[r - j->begin].sum, sh->v);
+        k->scale(out + r * ld_out, 1 / s.state[r - j->begin].sum, sh->v);
+}
+
+/* qc of row i from rows or columns of W_UK: a cut of the sum changes no bit. */
+static void absorb_strip(const struct mla_job *j, int64_t head, const float *w, int64_t ld,
+                         int64_t first_col, int64_t n_col, int64_t first_row, int64_t n_row)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t i = 0; i < j->n_row; i++) {
+        const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
+        j->o->k.mat_mul(j->qc + slot_of(j, i, head) * sh->lora + first_col, sh->lora,
+                        q + first_row, sh->nope, w, ld, 1, n_col, n_row, first_row > 0);
+    }
+}
+
+/* Whether a weight's heads are multiplied as products: a question of shapes and type alone. */
+static bool by_products(const struct mla_job *j, const struct weight *w)
+{
+    const struct mla_shape *sh = j->sh;
+
+    return !j->o->exact && tile_has(w->type) && sh->nope % TILE_ROWS == 0 &&
+           sh->v % TILE_ROWS == 0 && sh->lora % TILE_ROWS == 0;
+}
+
+/* y [slots, n] = rows first_row + head * head_rows .. + n of w times x [slots, w->n_col], where
+ * the slots are those of each head. */
+static void head_products(const struct mla_job *j, const struct weight *w, int64_t first_row,
+                          int64_t head_rows, int64_t n, const float *x, float *y)
+{
+    enum { LIST = 64 };
+    struct product p[LIST];
+
+    for (int64_t head = 0; head < j->sh->n_head; head += LIST) {
+        int n_product = (int)(j->sh->n_head - head < LIST ? j->sh->n_head - head : LIST);
+        for (int i = 0; i < n_product; i++)
+            p[i] = (struct product){ .w = weight_rows(w, first_row + (head + i) * head_rows, n),
+                                     .y = y + head * j->n_row * n, .ld_y = n, .f32 = true,
+                                     .slot_begin = i * j->n_row, .slot_end = (i + 1) * j->n_row };
+        products_run(j->o, p, n_product, x + head * j->n_row * w->n_col, w->n_col,
+                     n_product * j->n_row, NULL);
+    }
+}
+
+static void absorb_by_products(const struct mla_job *j)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t head = 0; head < sh->n_head; head++)
+        for (int64_t i = 0; i < j->n_row; i++)
+            memcpy(j->q_in + slot_of(j, i, head) * sh->nope,
+                   j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope),
+                   (size_t)sh->nope * sizeof(float));
+    head_products(j, j->w->k_b, 0, sh->lora, sh->lora, j->q_in, j->qc);
+}
+
+static const struct weight *value_weight(const struct mla_job *j)
+{
+    return j->w->v_b ? j->w->v_b : j->w->kv_b;
+}
+
+static void out_by_products(const struct mla_job *j)
+{
+    const struct mla_shape *sh = j->sh;
+    bool split = j->w->v_b != NULL;
+
+    head_products(j, value_weight(j), split ? 0 : sh->nope, split ? sh->v : sh->nope + sh->v,
+                  sh->v, j->z, j->v_out);
 }
 
 static void absorb_query(void *arg, int64_t head, int thread)
 {
     const struct mla_job *j = arg;
     const struct mla_shape *sh = j->sh;
-    struct mla_scratch s = cut(ops_scratch(j->o, thread), sh);
+    struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
 
-    unpack_k_by_latent(j, head, s.wk, s.row);
+    for (int64_t i = 0, n; i < sh->nope && j->w->kv_b; i += n) {
+        n = sh->nope - i < K_STRIP ? sh->nope - i : K_STRIP;
+        for (int64_t r = 0; r < n; r++)
+            unpack_k_row(j, head, i + r, s.w + r * sh->lora);
+        absorb_strip(j, head, s.w, sh->lora, 0, sh->lora, i, n);
+    }
+    for (int64_t l = 0, n; l < sh->lora && j->w->k_b && !by_products(j, j->w->k_b); l += n) {
+        n = sh->lora - l < STRIP ? sh->lora - l : STRIP;
+        unpack_k_columns(j, head, l, n, s.w, n, s.strip);
+        absorb_strip(j, head, s.w, n, l, n, 0, sh->nope);
+    }
     for (int64_t i = 0; i < j->n_row; i++) {
         const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
-        float *qc = j->qc + (i * sh->n_head + head) * sh->lora;
-        for (int64_t l = 0; l < sh->lora; l++)
-            qc[l] = j->o->k.dot[QTYPE_f32](s.wk + l * sh->nope, q, sh->nope);
-        absorb_delta(j, delta_of(j, j->row[i]), head, q, qc, thread);
+        int64_t at = slot_of(j, i, head);
+        absorb_delta(j, delta_of(j, j->row[i]), head, q, j->qc + at * sh->lora, thread);
+        attn_begin(&j->state[at], j->z + at * sh->lora, sh->lora, sh->lora, 1);
     }
 }
 
-/* One sampled row and HEAD_BLOCK heads: a page of latents is unpacked once for all of them. */
-static void absorbed_block(void *arg, int64_t job, int thread)
+static int64_t n_block(const struct mla_shape *sh)
+{
+    return (sh->n_head + head_block(sh) - 1) / head_block(sh);
+}
+
+static float *slot(const struct mla_job *j, int64_t job)
+{
+    return attn_slot(j->o, job - j->wave, slots_at(j->sh), slot_elem(j->sh));
+}
+
+/* One sampled row, a chunk and a block of heads: a page of latents is unpacked once for all. */
+static void absorbed_chunk(void *arg, int64_t i_job, int thread)
 {
     const struct mla_job *j = arg;
     const struct kernels *k = &j->o->k;
     const struct mla_shape *sh = j->sh;
-    struct mla_scratch s = cut(ops_scratch(j->o, thread), sh);
-    int64_t n_block = (sh->n_head + HEAD_BLOCK - 1) / HEAD_BLOCK;
-    int64_t i = job / n_block, row = j->row[i], first = job % n_block * HEAD_BLOCK;
-    int64_t last = first + HEAD_BLOCK < sh->n_head ? first + HEAD_BLOCK : sh->n_head;
+    struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
+    int64_t job = j->wave + i_job, i = 0, n_dim = sh->nope + sh->rope, n = sh->lora + sh->rope;
+    while (job >= j->first[i + 1])
+        i++;
+    int64_t head = (job - j->first[i]) % n_block(sh) * head_block(sh), row = j->row[i];
+    int64_t n_head = sh->n_head - head < head_block(sh) ? sh->n_head - head : head_block(sh);
+    int64_t begin = (job - j->first[i]) / n_block(sh) * CHUNK, ld = attn_pad(n);
+    int64_t n_key = j->rows->pos[row] + 1, end = begin + CHUNK < n_key ? begin + CHUNK : n_key;
     const struct kv_view *kv = &j->rows->kv[j->rows->seq[row]];
-    int64_t n_key_max = j->rows->pos[row] + 1;
+    struct softmax_state *state = (struct softmax_state *)(void *)slot(j, job);
+    float *z = slot(j, job) + 2 * head_block(sh);
 
-    for (int64_t h = first; h < last; h++) {
-        s.state[h - first] = (struct softmax_state){ -INFINITY, 0 };
-        for (int64_t l = 0; l < sh->lora; l++)
-            j->z[(i * sh->n_head + h) * sh->lora + l] = 0;
-    }
-    for (int64_t start = 0; start < n_key_max; start += KV_PAGE_TOK) {
-        int64_t n_key = n_key_max - start < KV_PAGE_TOK ? n_key_max - start : KV_PAGE_TOK;
-        for (int64_t t = 0; t < n_key; t++) {
-            k->dequant[j->layer->type](s.c + t * sh->lora,
-                                       kv_row(kv, j->layer, 0, start + t), sh->lora);
-            k->dequant[j->layer->type](s.key + t * sh->rope,
-                                       kv_row(kv, j->layer, 1, start + t), sh->rope);
+    k->transpose(s.q_t, n_head, j->qc + slot_of(j, i, head) * sh->lora, j->n_row * sh->lora, n_head,
+                 sh->lora);
+    k->transpose(s.q_t + sh->lora * n_head, n_head,
+                 j->q + (row * sh->n_head + head) * n_dim + sh->nope, n_dim, n_head, sh->rope);
+    attn_begin(state, z, sh->lora, sh->lora, n_head);
+    for (int64_t start = begin; start < end; start += KV_PAGE_TOK) {
+        int64_t n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
+        struct attn_page p = { k, j->rows->pos + row, n_head, start, sh->scale, s.page, ld,
+                               sh->lora };
+        attn_unpack(k, kv, j->layer, 0, start, n_tok, 0, sh->lora, s.page, ld);
+        attn_unpack(k, kv, j->layer, 1, start, n_tok, 0, sh->rope, s.page + sh->lora, ld);
+        for (int64_t t = 0; t < n_tok; t += TOK_PART) {
+            if (start + KV_PAGE_TOK < end)
+                attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, t / TOK_PART, PARTS);
+            k->mat_mul(s.score_t + t * n_head, n_head, s.page + t * ld, ld, s.q_t, n_head,
+                       n_tok - t < TOK_PART ? n_tok - t : TOK_PART, n_head, n, false);
         }
-        for (int64_t h = first; h < last; h++) {
-            int64_t at = i * sh->n_head + h;
-            const float *qr = j->q + (row * sh->n_head + h) * (sh->nope + sh->rope) + sh->nope;
-            for (int64_t t = 0; t < n_key; t++)
-                s.score[t] = sh->scale *
-                    (k->dot[QTYPE_f32](s.c + t * sh->lora, j->qc + at * sh->lora, sh->lora) +
-                     k->dot[QTYPE_f32](s.key + t * sh->rope, qr, sh->rope));
-            softmax_page(k, &s.state[h - first], j->z + at * sh->lora, s.score, n_key, s.c,
-                         sh->lora, sh->lora);
-        }
+        k->transpose(s.score, KV_PAGE_TOK, s.score_t, n_head, n_tok, n_head);
+        attn_add_page(&p, state, z, sh->lora, s.score, n_head);
     }
-    for (int64_t h = first; h < last; h++)
-        k->scale(j->z + (i * sh->n_head + h) * sh->lora, 1 / s.state[h - first].sum, sh->lora);
+}
+
+/* The chunks of the wave onto z of a row and head. */
+static void merge_head(const struct mla_job *j, int64_t i, int64_t head)
+{
+    const struct mla_shape *sh = j->sh;
+    int64_t at = slot_of(j, i, head), h = head % head_block(sh);
+
+    for (int64_t job = j->first[i] + head / head_block(sh); job < j->first[i + 1];
+         job += n_block(sh))
+        if (job >= j->wave && job < j->wave_end) {
+            const float *part = slot(j, job);
+            const struct softmax_state *from = (const struct softmax_state *)(const void *)part;
+            attn_merge(&j->o->k, &j->state[at], j->z + at * sh->lora, from + h,
+                       part + 2 * head_block(sh) + h * sh->lora, sh->lora);
+        }
+}
+
+static void absorbed_merge(void *arg, int64_t head, int thread)
+{
+    const struct mla_job *j = arg;
+
+    (void)thread;
+    for (int64_t i = 0; i < j->n_row; i++)
+        merge_head(j, i, head);
 }
 
 static void absorbed_out(void *arg, int64_t head, int thread)
 {
     const struct mla_job *j = arg;
     const struct mla_shape *sh = j->sh;
-    struct mla_scratch s = cut(ops_scratch(j->o, thread), sh);
+    struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
 
-    unpack_v(j, head, s.wv);
     for (int64_t i = 0; i < j->n_row; i++) {
-        const float *z = j->z + (i * sh->n_head + head) * sh->lora;
+        int64_t at = slot_of(j, i, head);
+        merge_head(j, i, head);
+        j->o->k.scale(j->z + at * sh->lora, 1 / j->state[at].sum, sh->lora);
+    }
+    for (int64_t l = 0; l < sh->v && !by_products(j, value_weight(j)); l++) {
+        unpack_v_row(j, head, l, s.w);
+        for (int64_t i = 0; i < j->n_row; i++)
+            j->v_out[slot_of(j, i, head) * sh->v + l] =
+                j->o->k.dot[QTYPE_f32](s.w, j->z + slot_of(j, i, head) * sh->lora, sh->lora);
+    }
+}
+
+static void absorbed_place(void *arg, int64_t head, int thread)
+{
+    const struct mla_job *j = arg;
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t i = 0; i < j->n_row; i++) {
         float *out = j->out + (j->row[i] * sh->n_head + head) * sh->v;
-        for (int64_t n = 0; n < sh->v; n++)
-            out[n] = j->o->k.dot[QTYPE_f32](s.wv + n * sh->lora, z, sh->lora);
-        out_delta(j, delta_of(j, j->row[i]), head, z, out, thread);
+        int64_t at = slot_of(j, i, head);
+        memcpy(out, j->v_out + at * sh->v, (size_t)sh->v * sizeof(float));
+        out_delta(j, delta_of(j, j->row[i]), head, j->z + at * sh->lora, out, thread);
     }
 }
 
 static void absorbed_slice(struct mla_job *j, const int64_t *row, int64_t n_row)
 {
-    int64_t n_block = (j->sh->n_head + HEAD_BLOCK - 1) / HEAD_BLOCK;
+    int64_t most = (int64_t)j->o->n_thread * ATTN_SLOTS, n_job = 0;
 
     j->row = row;
     j->n_row = n_row;
+    for (int64_t i = 0; i < n_row; i++) {
+        j->first[i] = n_job;
+        n_job += (j->rows->pos[row[i]] / CHUNK + 1) * n_block(j->sh);
+    }
+    j->first[n_row] = n_job;
+    if (j->w->k_b && by_products(j, j->w->k_b))
+        absorb_by_products(j);
     pool_run(j->o->pool, j->sh->n_head, absorb_query, j);
-    pool_run(j->o->pool, n_row * n_block, absorbed_block, j);
+    for (j->wave = 0; ; j->wave = j->wave_end) {
+        j->wave_end = j->wave + most < n_job ? j->wave + most : n_job;
+        pool_run(j->o->pool, j->wave_end - j->wave, absorbed_chunk, j);
+        if (j->wave_end == n_job)
+            break;
+        pool_run(j->o->pool, j->sh->n_head, absorbed_merge, j);
+    }
     pool_run(j->o->pool, j->sh->n_head, absorbed_out, j);
+    if (by_products(j, value_weight(j)))
+        out_by_products(j);
+    pool_run(j->o->pool, j->sh->n_head, absorbed_place, j);
 }
 
 void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *rows,
@@ -321,12 +535,17 @@ void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *
              const struct mla_weights *w)
 {
     struct mla_job j = { .o = o, .out = out, .q = q, .rows = rows, .layer = layer, .sh = shape,
-                         .w = w, .qc = o->latent,
-                         .z = o->latent + SLICE_ROWS * shape->n_head * shape->lora };
+                         .w = w, .qc = o->latent };
     int64_t slice[SLICE_ROWS], n_slice = 0;
 
     ASSERT(ops_mla_scratch(shape) <= o->limits.scratch_elem);
     ASSERT(ops_mla_latent(shape) <= o->limits.latent_elem);
+    j.z = j.qc + SLICE_ROWS * shape->n_head * shape->lora;
+    j.q_in = j.z + SLICE_ROWS * shape->n_head * shape->lora;
+    j.v_out = j.q_in + SLICE_ROWS * shape->n_head * shape->nope;
+    j.state = (struct softmax_state *)(void *)(j.v_out + SLICE_ROWS * shape->n_head * shape->v);
+    if (o->profile)
+        ops_count_mla(o, rows, layer, shape, w, PEAK_f32, PEAK_f32);
     for (int64_t r = 0, last; r < rows->n; r = last) {
         if (rows->kind[r]) {
             slice[n_slice++] = r;

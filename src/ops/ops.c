@@ -4,10 +4,18 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+/* Large buffers in huge pages, where the system gives them: attention walks through megabytes. */
 static void *aligned(uint64_t bytes)
 {
-    return aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    enum { HUGE_PAGE = 2 << 20 };
+    uint64_t unit = bytes < HUGE_PAGE / 2 ? 64 : HUGE_PAGE;
+    void *p = aligned_alloc(unit, (bytes / unit + 1) * unit);
+
+    if (p && unit == HUGE_PAGE)
+        madvise(p, (bytes / unit + 1) * unit, MADV_HUGEPAGE);
+    return p;
 }
 
 enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
@@ -31,11 +39,14 @@ enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
     o->low = aligned(n_thread * LOW_RANK_MAX * sizeof(float));
     o->scratch = aligned(n_thread * (uint64_t)o->limits.scratch_elem * sizeof(float));
     o->tiles = aligned(n_thread * o->tiles_bytes);
-    o->acc = aligned(n_thread * 2 * ACC_ELEM * sizeof(float));
+    o->acc = aligned(n_thread * 3 * ACC_ELEM * sizeof(float));
     o->latent = aligned((uint64_t)limits->latent_elem * sizeof(float));
     o->act = aligned(act_bytes);
+    if (o->k.mul_bf16)
+        o->act_bf16 = aligned(act_bytes);
     if (!o->row || !o->low || !o->scratch || !o->tiles || !o->acc ||
-        !o->latent || !o->act) {
+        !o->latent || !o->act ||
+        (o->k.mul_bf16 && !o->act_bf16)) {
         ops_free(o);
         return err_set(ERR_NOMEM, "OPS-02", "no memory for %.1f MB of scratch; use a smaller "
                        "--batch-size or fewer --threads", (double)act_bytes / 1e6);
@@ -55,12 +66,24 @@ void ops_free(struct ops *o)
     free(o->acc);
     free(o->latent);
     free(o->act);
+    free(o->act_bf16);
     free(o);
 }
 
 const struct kernels *ops_kernels(const struct ops *o)
 {
     return &o->k;
+}
+
+void ops_profile(struct ops *o, struct profile *p)
+{
+    o->profile = p;
+}
+
+void ops_at(struct ops *o, int32_t layer, enum profile_op op)
+{
+    if (o->profile)
+        profile_at(o->profile, layer, op);
 }
 
 enum err ops_error(struct ops *o)
@@ -144,6 +167,8 @@ void ops_embed(struct ops *o, float *x, const struct weight *w, const int32_t *i
 {
     struct embed_job j = { o, x, w, id };
 
+    if (o->profile)
+        ops_count_embed(o, w, n);
     pool_run(o->pool, n, embed_row, &j);
 }
 
@@ -246,35 +271,56 @@ void ops_swiglu(struct ops *o, float *out, const float *gate, const float *up, i
 }
 
 struct rope_job {
-    float *x;
+    float *x, *table;
+    const float *angle;
     int64_t ld_x, n_head, head_ld;
     const int64_t *pos;
     const struct rope *rope;
 };
 
 /* Angles in double: at position 160,000 an f32 product would be off by 0.01 radians. */
-static void rope_row(void *arg, int64_t i, int thread)
+static void rope_table_row(void *arg, int64_t i, int thread)
 {
     const struct rope_job *j = arg;
-    float *x = j->x + i * j->ld_x;
+    float *to = j->table + i * j->rope->n_freq * 2;
 
     (void)thread;
     for (int64_t f = 0; f < j->rope->n_freq; f++) {
         double angle = (double)j->pos[i] * (double)j->rope->freq[f];
-        float c = (float)cos(angle) * j->rope->mscale, s = (float)sin(angle) * j->rope->mscale;
-        int64_t first = j->rope->half ? f : 2 * f, apart = j->rope->half ? j->rope->n_freq : 1;
-        for (int64_t h = 0; h < j->n_head; h++) {
-            float *p = x + h * j->head_ld + first, a = p[0], b = p[apart];
-            p[0] = a * c - b * s;
-            p[apart] = a * s + b * c;
-        }
+        to[2 * f] = (float)cos(angle) * j->rope->mscale;
+        to[2 * f + 1] = (float)sin(angle) * j->rope->mscale;
     }
 }
 
-void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
-              const int64_t *pos, int64_t n, const struct rope *rope)
+void ops_rope_table(struct ops *o, float *table, const int64_t *pos, int64_t n,
+                    const struct rope *rope)
 {
-    struct rope_job j = { x, ld_x, n_head, head_ld, pos, rope };
+    struct rope_job j = { .table = table, .pos = pos, .rope = rope };
+
+    pool_run(o->pool, n, rope_table_row, &j);
+}
+
+static void rope_row(void *arg, int64_t i, int thread)
+{
+    const struct rope_job *j = arg;
+    int64_t n = j->rope->n_freq, apart = j->rope->half ? n : 1, step = j->rope->half ? 1 : 2;
+    const float *t = j->angle + i * n * 2;
+    float *x = j->x + i * j->ld_x;
+
+    (void)thread;
+    for (int64_t h = 0; h < j->n_head; h++, x += j->head_ld)
+        for (int64_t f = 0; f < n; f++) {
+            float *p = x + f * step, a = p[0], b = p[apart], c = t[2 * f], s = t[2 * f + 1];
+            p[0] = a * c - b * s;
+            p[apart] = a * s + b * c;
+        }
+}
+
+void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
+              const float *table, int64_t n, const struct rope *rope)
+{
+    struct rope_job j = { .x = x, .angle = table, .ld_x = ld_x, .n_head = n_head,
+                          .head_ld = head_ld, .rope = rope };
 
     pool_run(o->pool, n, rope_row, &j);
 }
@@ -304,24 +350,4 @@ void ops_kv_write(struct ops *o, const struct attn_rows *rows, const struct kv_l
     struct kv_job j = { o, rows, layer, seg, x, ld_x };
 
     pool_run(o->pool, rows->n, kv_write_row, &j);
-}
-
-void softmax_page(const struct kernels *k, struct softmax_state *s, float *acc, float *score,
-                  int64_t n_key, const float *value, int64_t ld, int64_t n)
-{
-    float max = s->max;
-
-    for (int64_t t = 0; t < n_key; t++)
-        max = score[t] > max ? score[t] : max;
-    if (max > s->max) {
-        float shrink = expf(s->max - max);
-        s->sum *= shrink;
-        k->scale(acc, shrink, n);
-        s->max = max;
-    }
-    for (int64_t t = 0; t < n_key; t++) {
-        float p = expf(score[t] - max);
-        s->sum += p;
-        k->axpy(acc, p, value + t * ld, n);
-    }
 }

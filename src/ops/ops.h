@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "kernels/kernels.h"
 #include "ops/kv.h"
+#include "ops/profile.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,6 +63,12 @@ MUST_CHECK enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, b
 void ops_free(struct ops *o);
 const struct kernels *ops_kernels(const struct ops *o);
 
+/* Count what is computed from now on in `p`, which is the caller's; NULL: nothing (the default). */
+void ops_profile(struct ops *o, struct profile *p);
+
+/* What is computed next is this operation of a layer; see profile_at(). */
+void ops_at(struct ops *o, int32_t layer, enum profile_op op);
+
 /* The first error since the last call, or OK. */
 MUST_CHECK enum err ops_error(struct ops *o);
 
@@ -76,12 +83,17 @@ void ops_rmsnorm(struct ops *o, float *out, int64_t ld_out, const float *x, int6
                  const float *gain, int64_t n, int64_t n_col, float eps);
 
 /* One product of a list that shares its input: y[s][r] = sum over c of w[r][c] * x[index[s]][c],
- * for the slots s of [slot_begin, slot_end). */
+ * for the slots s of [slot_begin, slot_end).  With `up`, a matrix of the same shape, y is
+ * silu(w x) * (up x) instead; with `add` the result is added to y.  Neither goes with a weight
+ * whose pair_head is set.  `f32` keeps activations unrounded where the type alone would let them
+ * be rounded to bf16: for a product that decides something, such as a router's. */
 struct product {
     struct weight w;
+    const struct weight *up;
     float *y;
     int64_t ld_y;
     int64_t slot_begin, slot_end;
+    bool add, f32;
 };
 
 /* All products of the list; `x` has n_x rows, ld_x apart; `index` maps slots to rows of x
@@ -116,13 +128,18 @@ void ops_combine(struct ops *o, float *x, const float *y, const int32_t *slot,
 void ops_swiglu(struct ops *o, float *out, const float *gate, const float *up, int64_t n,
                 int64_t n_col);
 
-/* Rotary positions on adjacent pairs (2i, 2i+1), or with `half` on (i, i + n_freq): each of
- * n_head heads of a row starts head_ld apart and rotates its first 2 * n_freq elements by
- * pos * freq[i], times mscale.
+/* Rotary positions on adjacent pairs (2i, 2i+1), or with `half` on (i, i + n_freq): pair i of
+ * the token at pos turns by pos * freq[i], times mscale.
  * Source: arXiv 2104.09864; freq after arXiv 2309.00071 where a model uses YaRN. */
 struct rope { const float *freq; int64_t n_freq; float mscale; bool half; };
+
+/* table [n, n_freq, 2] <- cosine and sine of each row's pairs: the same for all layers. */
+void ops_rope_table(struct ops *o, float *table, const int64_t *pos, int64_t n,
+                    const struct rope *rope);
+
+/* Each of n_head heads of a row starts head_ld apart and turns its first 2 * n_freq elements. */
 void ops_rope(struct ops *o, float *x, int64_t ld_x, int64_t n_head, int64_t head_ld,
-              const int64_t *pos, int64_t n, const struct rope *rope);
+              const float *table, int64_t n, const struct rope *rope);
 
 /* Rows of a step as attention sees them: row i is token pos[i] of sequence seq[i]; kind as in
  * model.h (0 prompt, 1 sampled).  Rows of one sequence are consecutive and rising. */
@@ -149,7 +166,8 @@ int64_t ops_attn_scratch(const struct attn_shape *shape);
  * segment 0 holds the normed latent [lora], segment 1 the rotated key [rope]; out
  * [n, n_head * v].  Prompt rows are computed expanded, sampled rows absorbed.
  * Of the projections either kv_b [n_head * (nope + v), lora] is given, or k_b [n_head * lora,
- * nope] and v_b [n_head * v, lora]; both forms give the same bits for the same values. */
+ * nope] and v_b [n_head * v, lora]; both forms give the same bits for the same values of a float
+ * type. */
 struct mla_shape { int64_t n_head, nope, rope, v, lora; float scale; };
 struct mla_weights {
     const struct weight *kv_b, *k_b, *v_b;
@@ -160,5 +178,6 @@ void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *
              const struct mla_weights *w);
 int64_t ops_mla_scratch(const struct mla_shape *shape);
 int64_t ops_mla_latent(const struct mla_shape *shape);
+int64_t ops_mla_act(const struct mla_shape *shape);
 
 #endif

@@ -3,9 +3,9 @@
  * A job is a block of weight rows of one product, for all its slots, so that a weight is read
  * once.  Which arithmetic a weight gets depends on its type and on --exact alone:
  *
- *   types with tiles     the type's tile product (kernels/tile.h) on activations rounded to q8a
- *                        once per list, or on f32 ones for the float types; rows in the file's
- *                        layout are packed on the way, so that both layouts give the same bits
+ *   types with tiles     the type's tile product (kernels/tile.h) on activations rounded once per
+ *                        list (to q8a, or to bf16 where that pays), or on f32 ones; rows in the
+ *                        file's layout are packed on the way: both layouts give the same bits
  *   all others, --exact  the row is unpacked to f32, then dot[f32]: the definition
  */
 #include "ops/ops_cpu.h"
@@ -20,9 +20,11 @@ static bool has_tiles(const struct ops *o, enum qtype type)
     return !o->exact && tile_has(type);
 }
 
-static bool is_rounded(const struct ops *o, enum qtype type)
+enum qtype ops_act_of(const struct ops *o, const struct product *p, enum qtype type)
 {
-    return has_tiles(o, type) && qtype_info[type].act == QTYPE_q8a;
+    if (!has_tiles(o, type))
+        return QTYPE_f32;
+    return type == QTYPE_bf16 && o->k.mul_bf16 && !p->f32 ? QTYPE_bf16 : qtype_info[type].act;
 }
 
 struct products_job {
@@ -31,15 +33,15 @@ struct products_job {
     int n_product;
     const float *x;
     int64_t ld_x;
-    uint64_t act_row_bytes;
     const int32_t *index;
+    bool q8a, bf16;                     /* forms that a product of the list wants */
 };
 
 /* Rows of rounded activations are kept from lying a power of two apart: such rows would share
  * few lines of the cache. */
-static uint64_t act_row_bytes(int64_t n_col)
+static uint64_t act_row_bytes(enum qtype act, int64_t n_col)
 {
-    return (uint64_t)qtype_row_bytes(QTYPE_q8a, n_col) + 64;
+    return ((uint64_t)qtype_row_bytes(act, n_col) + 63) / 64 * 64 + 64;
 }
 
 uint64_t ops_act_bytes(int64_t n_elem)
@@ -47,13 +49,23 @@ uint64_t ops_act_bytes(int64_t n_elem)
     return (uint64_t)(n_elem + 31) / 32 * (sizeof(struct block_q8a) + 64);
 }
 
+static uint8_t *act_row(const struct products_job *j, enum qtype act, int64_t i)
+{
+    uint8_t *rows = act == QTYPE_q8a ? j->o->act : j->o->act_bf16;
+
+    return rows + (uint64_t)i * act_row_bytes(act, j->p[0].w.n_col);
+}
+
 static void round_row(void *arg, int64_t i, int thread)
 {
     const struct products_job *j = arg;
+    const float *x = j->x + i * j->ld_x;
 
     (void)thread;
-    j->o->k.quant[QTYPE_q8a](j->o->act + (uint64_t)i * j->act_row_bytes, j->x + i * j->ld_x,
-                             j->p[0].w.n_col);
+    if (j->q8a)
+        j->o->k.quant[QTYPE_q8a](act_row(j, QTYPE_q8a, i), x, j->p[0].w.n_col);
+    if (j->bf16)
+        j->o->k.quant[QTYPE_bf16](act_row(j, QTYPE_bf16, i), x, j->p[0].w.n_col);
 }
 
 /* The row of x that slot s works on. */
@@ -84,58 +96,90 @@ static const uint8_t *groups_at(struct ops *o, const struct weight *w, int64_t r
     return ops_tiles(o, thread);
 }
 
-/* Put n_row results of slots from `s` on where they belong, and blame rows that are not finite. */
-static void place_rows(const struct products_job *j, const struct product *p, int64_t r,
-                       int64_t n_row, int64_t s, int64_t n_slot, float *const *y, int thread)
+/* The block of results a job works on: rows r .. r + n_row - 1 of a product for n_slot slots from
+ * s on, each slot's `n_row` values ld apart in `out`. */
+struct block { int64_t r, n_row, s, n_slot, ld; int thread; };
+
+static void tile_block(const struct products_job *j, const struct product *p,
+                       const struct weight *w, const struct block *b, float *out)
+{
+    struct ops *o = j->o;
+    int n_group = (int)((b->n_row + TILE_ROWS - 1) / TILE_ROWS);
+    const void *x[TILE_TOK_MAX];
+    float *to[TILE_TOK_MAX];
+    enum qtype act = ops_act_of(o, p, w->type);
+    struct tile_mul m = { to, x, b->n_slot, groups_at(o, w, b->r, n_group, b->thread),
+                          n_group, w->n_col, ops_acc(o, b->thread) };
+
+    for (int64_t i = 0; i < b->n_slot; i++) {
+        int64_t row = x_row(j, b->s + i);
+        to[i] = out + i * b->ld;
+        x[i] = act == QTYPE_f32 ? (const void *)(j->x + row * j->ld_x) : act_row(j, act, row);
+    }
+    (act == QTYPE_bf16 ? o->k.mul_bf16 : o->k.mul[w->type])(&m);
+}
+
+static void unpacked_block(const struct products_job *j, const struct weight *w,
+                           const struct block *b, float *out)
+{
+    float *row = ops_row(j->o, b->thread);
+
+    for (int64_t r = 0; r < b->n_row; r++) {
+        ops_unpack_row(j->o, w, b->r + r, row);
+        for (int64_t i = 0; i < b->n_slot; i++)
+            out[i * b->ld + r] = j->o->k.dot[QTYPE_f32](row, j->x + x_row(j, b->s + i) * j->ld_x,
+                                                        w->n_col);
+    }
+}
+
+static void multiply(const struct products_job *j, const struct product *p,
+                     const struct weight *w, const struct block *b, float *out)
 {
     bool finite = true;
 
-    for (int64_t i = 0; i < n_slot; i++) {
-        float *to = p->y + (s + i) * p->ld_y;
-        finite = finite && j->o->k.all_finite(y[i], n_row);
-        for (int64_t k = 0; k < n_row && y[i] != to + r; k++)
-            to[weight_place(&p->w, r + k)] = y[i][k];
+    if (!has_tiles(j->o, w->type)) {
+        unpacked_block(j, w, b, out);
+        return;
     }
-    for (int64_t k = 0; k < n_row && !finite; k++)
-        ops_unpack_row(j->o, &p->w, r + k, ops_row(j->o, thread));
+    tile_block(j, p, w, b, out);
+    for (int64_t i = 0; i < b->n_slot; i++)
+        finite = finite && j->o->k.all_finite(out + i * b->ld, b->n_row);
+    for (int64_t r = 0; r < b->n_row && !finite; r++)   /* blames a row when it is at fault */
+        ops_unpack_row(j->o, w, b->r + r, ops_row(j->o, b->thread));
 }
 
-static void tile_job(const struct products_job *j, const struct product *p, int64_t r,
-                     int n_group, int thread)
+/* Put a slot's n_row results where they belong. */
+static void place(const struct ops *o, const struct product *p, const struct block *b, int64_t i,
+                  const float *out)
+{
+    float *y = p->y + (b->s + i) * p->ld_y;
+
+    if (p->w.pair_head)
+        for (int64_t r = 0; r < b->n_row; r++)
+            y[weight_place(&p->w, b->r + r)] = out[r];
+    else if (p->add)
+        o->k.axpy(y + b->r, 1, out, b->n_row);
+    else
+        memcpy(y + b->r, out, (size_t)b->n_row * sizeof(float));
+}
+
+static void product_rows(const struct products_job *j, const struct product *p, int64_t r,
+                         int64_t n_row, int thread)
 {
     struct ops *o = j->o;
-    int64_t n_row = p->w.n_row - r < n_group * TILE_ROWS ? p->w.n_row - r : n_group * TILE_ROWS;
-    bool direct = !p->w.pair_head && n_row == n_group * TILE_ROWS;
-    const void *x[TILE_TOK_MAX];
-    float *y[TILE_TOK_MAX];
-    struct tile_mul m = { y, x, 0, groups_at(o, &p->w, r, n_group, thread), n_group, p->w.n_col,
-                          ops_acc(o, thread) };
+    float *out = ops_out(o, thread, 0), *up = ops_out(o, thread, 1);
+    struct block b = { r, n_row, 0, 0, (n_row + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS, thread };
 
-    for (int64_t s = p->slot_begin; s < p->slot_end; s += m.n_x) {
-        m.n_x = p->slot_end - s < TILE_TOK_MAX ? p->slot_end - s : TILE_TOK_MAX;
-        for (int64_t i = 0; i < m.n_x; i++) {
-            int64_t row = x_row(j, s + i);
-            x[i] = is_rounded(o, p->w.type) ? (const void *)(o->act + (uint64_t)row *
-                   j->act_row_bytes) : j->x + row * j->ld_x;
-            y[i] = direct ? p->y + (s + i) * p->ld_y + r :
-                   ops_placed(o, thread) + i * n_group * TILE_ROWS;
+    for (b.s = p->slot_begin; b.s < p->slot_end; b.s += b.n_slot) {
+        b.n_slot = p->slot_end - b.s < TILE_TOK_MAX ? p->slot_end - b.s : TILE_TOK_MAX;
+        multiply(j, p, &p->w, &b, out);
+        if (p->up)
+            multiply(j, p, p->up, &b, up);
+        for (int64_t i = 0; i < b.n_slot; i++) {
+            if (p->up)
+                o->k.swiglu(out + i * b.ld, out + i * b.ld, up + i * b.ld, n_row);
+            place(o, p, &b, i, out + i * b.ld);
         }
-        o->k.mul[p->w.type](&m);
-        place_rows(j, p, r, n_row, s, m.n_x, y, thread);
-    }
-}
-
-static void unpacked_rows(const struct products_job *j, const struct product *p, int64_t r,
-                          int64_t n_row, int thread)
-{
-    struct ops *o = j->o;
-    float *row = ops_row(o, thread);
-
-    for (; n_row > 0; n_row--, r++) {
-        ops_unpack_row(o, &p->w, r, row);
-        for (int64_t s = p->slot_begin; s < p->slot_end; s++)
-            p->y[s * p->ld_y + weight_place(&p->w, r)] =
-                o->k.dot[QTYPE_f32](row, j->x + x_row(j, s) * j->ld_x, p->w.n_col);
     }
 }
 
@@ -157,31 +201,44 @@ static void product_job(void *arg, int64_t job, int thread)
         job -= jobs_of(p);
     int64_t rows = job_groups(p) * TILE_ROWS, r = job * rows;
     int64_t n_row = r + rows < p->w.n_row ? rows : p->w.n_row - r;
-    if (has_tiles(j->o, p->w.type))
-        tile_job(j, p, r, (int)((n_row + TILE_ROWS - 1) / TILE_ROWS), thread);
-    else
-        unpacked_rows(j, p, r, n_row, thread);
+    product_rows(j, p, r, n_row, thread);
 }
 
-void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
+static void note_act(struct products_job *j, const struct product *p, enum qtype type)
+{
+    enum qtype act = ops_act_of(j->o, p, type);
+
+    j->q8a = j->q8a || act == QTYPE_q8a;
+    j->bf16 = j->bf16 || act == QTYPE_bf16;
+}
+
+void products_run(struct ops *o, const struct product *p, int n_product, const float *x,
                   int64_t ld_x, int64_t n_x, const int32_t *index)
 {
-    struct products_job j = { o, p, n_product, x, ld_x, 0, index };
+    struct products_job j = { o, p, n_product, x, ld_x, index, false, false };
     int64_t n_job = 0;
-    bool round = false;
 
     ASSERT(n_product >= 1 && n_product <= PRODUCTS_MAX);
     for (int i = 0; i < n_product; i++) {
         ASSERT(p[i].w.n_col == p[0].w.n_col && p[i].w.n_col <= o->limits.col);
         n_job += jobs_of(&p[i]);
-        round = round || is_rounded(o, p[i].w.type);
+        note_act(&j, &p[i], p[i].w.type);
+        if (p[i].up)
+            note_act(&j, &p[i], p[i].up->type);
     }
-    if (round) {
+    if (j.q8a || j.bf16) {
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);
-        j.act_row_bytes = act_row_bytes(p[0].w.n_col);
         pool_run(o->pool, n_x, round_row, &j);
     }
     pool_run(o->pool, n_job, product_job, &j);
+}
+
+void ops_products(struct ops *o, const struct product *p, int n_product, const float *x,
+                  int64_t ld_x, int64_t n_x, const int32_t *index)
+{
+    if (o->profile)
+        ops_count_products(o, p, n_product);
+    products_run(o, p, n_product, x, ld_x, n_x, index);
 }
 
 void ops_matmul(struct ops *o, float *y, const struct weight *w, const float *x, int64_t n)

@@ -105,7 +105,7 @@ def check_option(command, operands, o):
               "a flag takes no value: --" + o["name"])
         return
     choices = o["arg"].split("|") if o["type"] == "CHOICE" else []
-    kind = "files" if o["arg"].startswith("FILE") else "nothing"
+    kind = "files" if o["arg"].startswith(("FILE", "FOLDER")) else "nothing"
     for name in [o["name"]] + o["alias"]:
         offers([command, *operands, "--" + name, ""], choices, kind)
         offers([command, *operands, "--" + name + "="], choices, kind, "--" + name + "=")

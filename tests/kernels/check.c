@@ -8,8 +8,9 @@
  * that looks one byte too far dies here and not in production; each check runs in its own
  * process, so that a crash is one failure.  A failing case prints the seed that repeats it.
  */
+#include "check.h"
+
 #include "kernels/blocks_act.h"
-#include "kernels/kernels.h"
 #include "kernels/tile.h"
 #include "base/err.h"
 
@@ -25,19 +26,19 @@
 
 static const struct { unsigned bit; const char *name; } levels[] = {
     { ISA_AVX2, "avx2" }, { ISA_AVX512, "avx512" },
+    { ISA_AVX512BF16, "avx512bf16" },
 };
 
 /* In blocks of the type; for types of one element a few more are added, for the tails. */
 static const int lengths[] = { 0, 1, 2, 3, 7, 8, 16, 128 };
-enum { N_LENGTHS = sizeof(lengths) / sizeof(*lengths), N_MAX = 4096 };
+enum { N_LENGTHS = sizeof(lengths) / sizeof(*lengths), N_MAX = CHECK_N_MAX };
 
-enum kind { ORDINARY, ZERO, TINY, HUGE_, N_KINDS };
-
-static struct { bool bench; const char *only; uint64_t seed; int passed, failed; } t;
+static struct { const char *only; uint64_t seed; int passed, failed; } t;
 static uint64_t rng;
+bool check_bench;
 
 /* splitmix64: enough randomness for tests, and the same on every machine. */
-static uint64_t next_u64(void)
+uint64_t check_random(void)
 {
     uint64_t z = (rng += 0x9e3779b97f4a7c15u);
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
@@ -45,18 +46,16 @@ static uint64_t next_u64(void)
     return z ^ z >> 31;
 }
 
-/* An ordinary row also has zeros, small and large values, and runs of 16 that are all tiny: where
- * rounding bugs live. */
-static void fill(float *x, int64_t n, enum kind kind)
+void check_fill(float *x, int64_t n, enum kind kind)
 {
     static const float factor[N_KINDS] = { 1, 0, 1e-35f, 1e15f };
     bool quiet = false;
 
     for (int64_t i = 0; i < n; i++) {
         if (i % 16 == 0)
-            quiet = next_u64() % 16 == 0;
-        float u = (float)(next_u64() >> 40) * 0x1p-23f - 1;
-        switch (next_u64() % 16) {
+            quiet = check_random() % 16 == 0;
+        float u = (float)(check_random() >> 40) * 0x1p-23f - 1;
+        switch (check_random() % 16) {
         case 0:  x[i] = 0;          break;
         case 1:  x[i] = u * 1e-6f;  break;
         case 2:  x[i] = u * 100;    break;
@@ -66,16 +65,15 @@ static void fill(float *x, int64_t n, enum kind kind)
     }
 }
 
-/* Any bits at all: NaN, infinity, subnormals. */
-static void fill_bytes(void *p, size_t n)
+void check_fill_bytes(void *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        ((uint8_t *)p)[i] = (uint8_t)(next_u64() >> 32);
+        ((uint8_t *)p)[i] = (uint8_t)(check_random() >> 32);
 }
 
 /* `bytes` of memory whose end touches an unreadable page.  Never freed: a check is a short
  * process. */
-static void *guarded(size_t bytes)
+void *check_guarded(size_t bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), span = (bytes + page) / page * page;
     char *p = mmap(NULL, span + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -85,13 +83,13 @@ static void *guarded(size_t bytes)
     return p + span - bytes;
 }
 
-static float *guarded_f32(int64_t n)
+float *check_guarded_f32(int64_t n)
 {
-    return guarded((size_t)n * sizeof(float));
+    return check_guarded((size_t)n * sizeof(float));
 }
 
 /* The l-th length for a type. */
-static int64_t length(enum qtype q, int l)
+int64_t check_length(enum qtype q, int l)
 {
     int block = qtype_info[q].block_elems;
     int64_t n = (int64_t)lengths[l] * block;
@@ -101,29 +99,14 @@ static int64_t length(enum qtype q, int l)
     return n > N_MAX ? N_MAX : n;
 }
 
-static double now_ns(void)
+double check_now_ns(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
-/* Best of nine batches: the least disturbed one is the honest one. */
-#define BENCH_NS_N(n, call) __extension__ ({                              \
-    double best_ = 1e30;                                                  \
-    for (int b_ = 0; b_ < 9; b_++) {                                      \
-        double t0_ = now_ns();                                            \
-        for (int i_ = 0; i_ < (n); i_++) { call; }                        \
-        double dt_ = (now_ns() - t0_) / (n);                              \
-        best_ = dt_ < best_ ? dt_ : best_;                                \
-    }                                                                     \
-    best_; })
-#define BENCH_NS(call) BENCH_NS_N(300, call)
-
-/* What one check found: the first difference, and the times where --bench asks for them. */
-struct found { bool bad; int64_t n; const char *what; double want, got, ns_ref, ns_new; };
-
-static bool differ(struct found *f, bool bad, const char *what, double want, double got)
+bool check_differ(struct found *f, bool bad, const char *what, double want, double got)
 {
     if (bad && !f->bad) {
         f->bad = true;
@@ -134,14 +117,14 @@ static bool differ(struct found *f, bool bad, const char *what, double want, dou
     return f->bad;
 }
 
-/* The same bits, or both NaN. */
-static bool same_f32(float a, float b)
+bool check_same_f32(float a, float b)
 {
     return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof(a)) == 0;
 }
 
 /* A row of blocks of random bytes, whose values are finite and not absurd if `valid`. */
-static void fill_weights(enum qtype q, void *row, int64_t n, bool valid, const struct kernels *ref)
+void check_fill_weights(enum qtype q, void *row, int64_t n, bool valid,
+                        const struct kernels *ref)
 {
     const struct qtype_info *info = &qtype_info[q];
     uint8_t *p = row;
@@ -149,14 +132,14 @@ static void fill_weights(enum qtype q, void *row, int64_t n, bool valid, const s
 
     if (valid && info->block_elems == 1 && ref->quant[q]) {
         static float x[N_MAX];
-        fill(x, n, ORDINARY);
+        check_fill(x, n, ORDINARY);
         ref->quant[q](row, x, n);
         return;
     }
     for (int64_t at = 0; at < n; at += info->block_elems, p += info->block_bytes) {
         float peak;
         do {
-            fill_bytes(p, (size_t)info->block_bytes);
+            check_fill_bytes(p, (size_t)info->block_bytes);
             ref->dequant[q](v, p, info->block_elems);
             peak = 0;
             for (int i = 0; i < info->block_elems; i++)
@@ -170,24 +153,26 @@ static struct found check_dot(dot_fn *fast, const struct kernels *ref)
     struct found f = { 0 };
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
-        int64_t n = f.n = length(QTYPE_f32, l);
-        float *w = guarded_f32(n), *x = guarded_f32(n), *x2 = (float *)guarded((size_t)n * 4 + 4);
+        int64_t n = f.n = check_length(QTYPE_f32, l);
+        float *w = check_guarded_f32(n), *x = check_guarded_f32(n);
+        float *x2 = (float *)check_guarded((size_t)n * 4 + 4);
         for (int kind = 0; kind < N_KINDS && !f.bad; kind++) {
             double sum_abs = 0, want, got;
-            fill(w, n, ORDINARY);
-            fill(x, n, (enum kind)kind);
+            check_fill(w, n, ORDINARY);
+            check_fill(x, n, (enum kind)kind);
             for (int64_t i = 0; i < n; i++)
                 sum_abs += fabs((double)w[i] * x[i]);
             want = ref->dot[QTYPE_f32](w, x, n);
             got = fast(w, x, n);
-            differ(&f, !(fabs(want - got) <= 1e-5 * sum_abs + 1e-40), "value", want, got);
+            check_differ(&f, !(fabs(want - got) <= 1e-5 * sum_abs + 1e-40), "value", want, got);
             memcpy(x2, x, (size_t)n * 4);
             double moved = fast(w, x2, n);
-            differ(&f, !same_f32((float)got, (float)moved), "depends on the address", got, moved);
+            check_differ(&f, !check_same_f32((float)got, (float)moved), "depends on the address",
+                         got, moved);
         }
-        fill_bytes(w, (size_t)n * 4);               /* anything: it must only not crash */
+        check_fill_bytes(w, (size_t)n * 4);         /* anything: it must only not crash */
         fast(w, x, n);
-        if (t.bench && l == N_LENGTHS - 1 && !f.bad) {
+        if (check_bench && l == N_LENGTHS - 1 && !f.bad) {
             volatile float sink;
             f.ns_ref = BENCH_NS(sink = ref->dot[QTYPE_f32](w, x, n));
             f.ns_new = BENCH_NS(sink = fast(w, x, n));
@@ -197,97 +182,20 @@ static struct found check_dot(dot_fn *fast, const struct kernels *ref)
     return f;
 }
 
-/* Products with tiles: numbers of groups and activation rows that meet every remainder. */
-enum { MUL_X_MAX = 13 };
-
-struct mul_case {
-    struct tile_mul m;
-    float *y[MUL_X_MAX];
-    const void *x[MUL_X_MAX];
-};
-
-/* A case with random weights and activations, whose buffers end at unreadable pages. */
-static void mul_case_fill(struct mul_case *c, enum qtype q, int64_t n, int n_group, int64_t n_x,
-                          enum kind kind, bool valid, const struct kernels *ref)
-{
-    uint64_t row_bytes = (uint64_t)qtype_row_bytes(q, n), group_bytes = tile_group_bytes(q, n);
-    uint8_t *rows = guarded(TILE_ROWS * row_bytes);
-    uint8_t *group = guarded((uint64_t)n_group * group_bytes);
-    enum qtype act = qtype_info[q].act;
-    static float x[N_MAX];
-
-    for (int g = 0; g < n_group; g++) {
-        int n_row = g == n_group - 1 && valid ? 11 : TILE_ROWS;
-        for (int r = 0; r < n_row; r++)
-            fill_weights(q, rows + (uint64_t)r * row_bytes, n, valid, ref);
-        tile_pack(q, group + (uint64_t)g * group_bytes, rows, row_bytes, n_row, n);
-    }
-    for (int64_t i = 0; i < n_x; i++) {
-        void *to = guarded((size_t)qtype_row_bytes(act, n));
-        fill(x, n, kind);
-        ref->quant[act](to, x, n);
-        c->x[i] = to;
-        c->y[i] = guarded_f32(n_group * TILE_ROWS);
-    }
-    c->m = (struct tile_mul){ c->y, c->x, n_x, group, n_group, n,
-                              guarded_f32((n_x * n_group * TILE_ROWS + 15) / 16 * 16) };
-}
-
-static void check_mul_case(struct found *f, enum qtype q, int64_t n, int n_group, int64_t n_x,
-                           tile_mul_fn *fast, const struct kernels *ref)
-{
-    for (int kind = 0; kind < N_KINDS && !f->bad; kind++) {
-        static float want[MUL_X_MAX][TILE_GROUPS_MAX * TILE_ROWS];
-        struct mul_case c;
-        f->n = n;
-        mul_case_fill(&c, q, n, n_group, n_x, (enum kind)kind, true, ref);
-        ref->mul[q](&c.m);
-        for (int64_t i = 0; i < n_x; i++)
-            memcpy(want[i], c.y[i], (size_t)n_group * TILE_ROWS * sizeof(float));
-        fast(&c.m);
-        for (int64_t i = 0; i < n_x; i++)
-            for (int r = 0; r < n_group * TILE_ROWS; r++)
-                differ(f, !same_f32(want[i][r], c.y[i][r]), "bits", want[i][r], c.y[i][r]);
-    }
-}
-
-static struct found check_mul(enum qtype q, tile_mul_fn *fast, const struct kernels *ref)
-{
-    static const struct { int n_group, n_x; } shape[] = {
-        { 1, 1 }, { 1, 2 }, { 1, 3 }, { 2, 1 }, { 2, 5 }, { 3, 7 }, { 4, MUL_X_MAX }, { 4, 6 },
-    };
-    struct found f = { 0 };
-    struct mul_case c;
-
-    for (size_t s = 0; s < sizeof(shape) / sizeof(*shape) && !f.bad; s++)
-        for (int l = 0; l < 4 && !f.bad; l++) {
-            int64_t n = length(q, l < 3 ? l : 4);
-            check_mul_case(&f, q, n, shape[s].n_group, shape[s].n_x, fast, ref);
-        }
-    mul_case_fill(&c, q, length(q, 2), 4, 5, ORDINARY, false, ref);
-    fast(&c.m);                                     /* any bytes: it must only not crash */
-    if (t.bench && !f.bad) {
-        mul_case_fill(&c, q, N_MAX, 4, 12, ORDINARY, true, ref);
-        f.ns_ref = BENCH_NS_N(1, ref->mul[q](&c.m)) / (4 * TILE_ROWS * 12);
-        f.ns_new = BENCH_NS(fast(&c.m)) / (4 * TILE_ROWS * 12);
-    }
-    return f;
-}
-
 static struct found check_dequant(enum qtype q, dequant_fn *fast, const struct kernels *ref)
 {
     struct found f = { 0 };
 
     for (int round = 0; round < 2 * N_LENGTHS && !f.bad; round++) {
-        int64_t n = f.n = length(q, round / 2);
-        void *w = guarded((size_t)qtype_row_bytes(q, n));
-        float *want = guarded_f32(n), *got = guarded_f32(n);
-        fill_weights(q, w, n, round & 1, ref);
+        int64_t n = f.n = check_length(q, round / 2);
+        void *w = check_guarded((size_t)qtype_row_bytes(q, n));
+        float *want = check_guarded_f32(n), *got = check_guarded_f32(n);
+        check_fill_weights(q, w, n, round & 1, ref);
         ref->dequant[q](want, w, n);
         fast(got, w, n);
         for (int64_t i = 0; i < n && !f.bad; i++)
-            differ(&f, !same_f32(want[i], got[i]), "bits", want[i], got[i]);
-        if (t.bench && round == 2 * N_LENGTHS - 1) {
+            check_differ(&f, !check_same_f32(want[i], got[i]), "bits", want[i], got[i]);
+        if (check_bench && round == 2 * N_LENGTHS - 1) {
             f.ns_ref = BENCH_NS(ref->dequant[q](want, w, n));
             f.ns_new = BENCH_NS(fast(got, w, n));
         }
@@ -300,15 +208,15 @@ static struct found check_quant(enum qtype q, quant_fn *fast, const struct kerne
     struct found f = { 0 };
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
-        int64_t n = f.n = length(q, l);
+        int64_t n = f.n = check_length(q, l);
         size_t bytes = (size_t)qtype_row_bytes(q, n);
-        float *x = guarded_f32(n);
-        uint8_t *want = guarded(bytes), *got = guarded(bytes);
+        float *x = check_guarded_f32(n);
+        uint8_t *want = check_guarded(bytes), *got = check_guarded(bytes);
         for (int kind = 0; kind <= N_KINDS; kind++) {
             if (kind < N_KINDS)
-                fill(x, n, (enum kind)kind);
+                check_fill(x, n, (enum kind)kind);
             else
-                fill_bytes(x, (size_t)n * 4);
+                check_fill_bytes(x, (size_t)n * 4);
             for (int64_t i = 0; i < n && kind < N_KINDS; i += 7)
                 x[i] = rintf(x[i] * 8) * 0.5f;      /* ties */
             ref->quant[q](want, x, n);
@@ -316,10 +224,10 @@ static struct found check_quant(enum qtype q, quant_fn *fast, const struct kerne
             /* What a NaN becomes is not specified where one value stands alone. */
             if (kind < N_KINDS || qtype_info[q].block_elems > 1)
                 for (size_t i = 0; i < bytes; i++)
-                    differ(&f, want[i] != got[i], "byte", want[i], got[i]);
+                    check_differ(&f, want[i] != got[i], "byte", want[i], got[i]);
         }
-        if (t.bench && l == N_LENGTHS - 1) {
-            fill(x, n, ORDINARY);
+        if (check_bench && l == N_LENGTHS - 1) {
+            check_fill(x, n, ORDINARY);
             f.ns_ref = BENCH_NS(ref->quant[q](want, x, n));
             f.ns_new = BENCH_NS(fast(got, x, n));
         }
@@ -330,7 +238,7 @@ static struct found check_quant(enum qtype q, quant_fn *fast, const struct kerne
 /* Row functions take any length: a block count and a few more. */
 static int64_t row_length(int l)
 {
-    return lengths[l] * 31 + (l ? (int64_t)(next_u64() % 8) : 0);
+    return lengths[l] * 31 + (l ? (int64_t)(check_random() % 8) : 0);
 }
 
 static struct found check_rmsnorm(rmsnorm_fn *fast, const struct kernels *ref)
@@ -339,24 +247,24 @@ static struct found check_rmsnorm(rmsnorm_fn *fast, const struct kernels *ref)
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
         int64_t n = f.n = row_length(l);
-        float *x = guarded_f32(n), *gain = guarded_f32(n);
-        float *out = guarded_f32(n), *want = guarded_f32(n);
+        float *x = check_guarded_f32(n), *gain = check_guarded_f32(n);
+        float *out = check_guarded_f32(n), *want = check_guarded_f32(n);
         for (int kind = 0; kind < N_KINDS; kind++) {
-            fill(x, n, (enum kind)kind);
-            fill(gain, n, ORDINARY);
+            check_fill(x, n, (enum kind)kind);
+            check_fill(gain, n, ORDINARY);
             ref->rmsnorm(want, x, gain, n, 1e-5f);
             fast(out, x, gain, n, 1e-5f);
             fast(x, x, gain, n, 1e-5f);
             for (int64_t i = 0; i < n && !f.bad; i++) {
-                differ(&f, !(fabs((double)want[i] - out[i]) <= 1e-5 * fabs(want[i]) + 1e-40),
+                check_differ(&f, !(fabs((double)want[i] - out[i]) <= 1e-5 * fabs(want[i]) + 1e-40),
                        "value", want[i], out[i]);
-                differ(&f, !same_f32(x[i], out[i]), "in place", out[i], x[i]);
+                check_differ(&f, !check_same_f32(x[i], out[i]), "in place", out[i], x[i]);
             }
         }
-        fill_bytes(x, (size_t)n * 4);
+        check_fill_bytes(x, (size_t)n * 4);
         fast(out, x, gain, n, 1e-5f);
-        if (t.bench && l == N_LENGTHS - 1) {
-            fill(x, n, ORDINARY);
+        if (check_bench && l == N_LENGTHS - 1) {
+            check_fill(x, n, ORDINARY);
             f.ns_ref = BENCH_NS(ref->rmsnorm(want, x, gain, n, 1e-5f));
             f.ns_new = BENCH_NS(fast(out, x, gain, n, 1e-5f));
         }
@@ -370,26 +278,26 @@ static struct found check_axpy(axpy_fn *fast, const struct kernels *ref)
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
         int64_t n = f.n = row_length(l);
-        float *x = guarded_f32(n), *y = guarded_f32(n), *want = guarded_f32(n), a;
-        float *y0 = guarded_f32(n);
+        float *x = check_guarded_f32(n), *y = check_guarded_f32(n), *want = check_guarded_f32(n);
+        float *y0 = check_guarded_f32(n), a;
         for (int kind = 0; kind < N_KINDS; kind++) {
-            fill(&a, 1, ORDINARY);
-            fill(x, n, (enum kind)kind);
-            fill(y0, n, (enum kind)kind);
+            check_fill(&a, 1, ORDINARY);
+            check_fill(x, n, (enum kind)kind);
+            check_fill(y0, n, (enum kind)kind);
             memcpy(y, y0, (size_t)n * 4);
             memcpy(want, y0, (size_t)n * 4);
             ref->axpy(want, a, x, n);
             fast(y, a, x, n);
             for (int64_t i = 0; i < n && !f.bad; i++) {
                 double room = 1e-6 * (fabs((double)y0[i]) + fabs((double)a * x[i])) + 1e-40;
-                differ(&f, !(fabs((double)want[i] - y[i]) <= room), "value", want[i], y[i]);
+                check_differ(&f, !(fabs((double)want[i] - y[i]) <= room), "value", want[i], y[i]);
             }
         }
-        fill_bytes(x, (size_t)n * 4);
+        check_fill_bytes(x, (size_t)n * 4);
         fast(y, a, x, n);
-        if (t.bench && l == N_LENGTHS - 1) {
-            fill(x, n, ORDINARY);
-            fill(y, n, ORDINARY);
+        if (check_bench && l == N_LENGTHS - 1) {
+            check_fill(x, n, ORDINARY);
+            check_fill(y, n, ORDINARY);
             f.ns_ref = BENCH_NS(ref->axpy(want, 1e-3f, x, n));
             f.ns_new = BENCH_NS(fast(y, 1e-3f, x, n));
         }
@@ -403,21 +311,21 @@ static struct found check_scale(scale_fn *fast, const struct kernels *ref)
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
         int64_t n = f.n = row_length(l);
-        float *y = guarded_f32(n), *want = guarded_f32(n), a;
+        float *y = check_guarded_f32(n), *want = check_guarded_f32(n), a;
         for (int kind = 0; kind <= N_KINDS; kind++) {
-            fill(&a, 1, ORDINARY);
+            check_fill(&a, 1, ORDINARY);
             if (kind < N_KINDS)
-                fill(y, n, (enum kind)kind);
+                check_fill(y, n, (enum kind)kind);
             else
-                fill_bytes(y, (size_t)n * 4);
+                check_fill_bytes(y, (size_t)n * 4);
             memcpy(want, y, (size_t)n * 4);
             ref->scale(want, a, n);
             fast(y, a, n);
             for (int64_t i = 0; i < n && !f.bad; i++)
-                differ(&f, !same_f32(want[i], y[i]), "bits", want[i], y[i]);
+                check_differ(&f, !check_same_f32(want[i], y[i]), "bits", want[i], y[i]);
         }
-        if (t.bench && l == N_LENGTHS - 1) {
-            fill(y, n, ORDINARY);
+        if (check_bench && l == N_LENGTHS - 1) {
+            check_fill(y, n, ORDINARY);
             f.ns_ref = BENCH_NS(ref->scale(y, -1, n));
             f.ns_new = BENCH_NS(fast(y, -1, n));
         }
@@ -431,26 +339,27 @@ static struct found check_swiglu(swiglu_fn *fast, const struct kernels *ref)
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
         int64_t n = f.n = row_length(l);
-        float *gate = guarded_f32(n), *up = guarded_f32(n);
-        float *out = guarded_f32(n), *want = guarded_f32(n);
+        float *gate = check_guarded_f32(n), *up = check_guarded_f32(n);
+        float *out = check_guarded_f32(n), *want = check_guarded_f32(n);
         for (int kind = 0; kind < N_KINDS; kind++) {
-            fill(gate, n, (enum kind)kind);
-            fill(up, n, ORDINARY);
+            check_fill(gate, n, (enum kind)kind);
+            check_fill(up, n, ORDINARY);
             ref->swiglu(want, gate, up, n);
             fast(out, gate, up, n);
             for (int64_t i = 0; i < n && !f.bad; i++) {
                 double room = 1e-5 * fabs((double)gate[i] * up[i]) + 1e-37;
-                differ(&f, !(fabs((double)want[i] - out[i]) <= room), "value", want[i], out[i]);
+                check_differ(&f, !(fabs((double)want[i] - out[i]) <= room), "value", want[i],
+                             out[i]);
             }
             fast(gate, gate, up, n);
             for (int64_t i = 0; i < n && !f.bad; i++)
-                differ(&f, !same_f32(gate[i], out[i]), "in place", out[i], gate[i]);
+                check_differ(&f, !check_same_f32(gate[i], out[i]), "in place", out[i], gate[i]);
         }
-        fill_bytes(gate, (size_t)n * 4);
+        check_fill_bytes(gate, (size_t)n * 4);
         fast(up, gate, up, n);
-        if (t.bench && l == N_LENGTHS - 1) {
-            fill(gate, n, ORDINARY);
-            fill(up, n, ORDINARY);
+        if (check_bench && l == N_LENGTHS - 1) {
+            check_fill(gate, n, ORDINARY);
+            check_fill(up, n, ORDINARY);
             f.ns_ref = BENCH_NS(ref->swiglu(want, gate, up, n));
             f.ns_new = BENCH_NS(fast(out, gate, up, n));
         }
@@ -465,18 +374,18 @@ static struct found check_all_finite(all_finite_fn *fast, const struct kernels *
 
     for (int l = 0; l < N_LENGTHS && !f.bad; l++) {
         int64_t n = f.n = row_length(l);
-        float *x = guarded_f32(n);
-        fill(x, n, ORDINARY);
+        float *x = check_guarded_f32(n);
+        check_fill(x, n, ORDINARY);
         if (n)
             x[n - 1] = 3.4028235e38f;
-        differ(&f, !fast(x, n), "a finite row", 1, 0);
+        check_differ(&f, !fast(x, n), "a finite row", 1, 0);
         for (int64_t i = 0; i < n; i += 1 + (i > 40 && i < n - 40 ? 29 : 0)) {
             float kept = x[i];
             x[i] = bad[i % 4];
-            differ(&f, fast(x, n), "a row that is not finite", 0, 1);
+            check_differ(&f, fast(x, n), "a row that is not finite", 0, 1);
             x[i] = kept;
         }
-        if (t.bench && l == N_LENGTHS - 1) {
+        if (check_bench && l == N_LENGTHS - 1) {
             volatile bool sink;
             f.ns_ref = BENCH_NS(sink = ref->all_finite(x, n));
             f.ns_new = BENCH_NS(sink = fast(x, n));
@@ -504,10 +413,10 @@ static struct found check_round_trip(enum qtype q, const struct kernels *ref)
     int block = q == QTYPE_q8a ? 16 : qtype_info[q].block_elems;   /* what shares a scale */
     static float x[N_MAX], y[N_MAX];
     struct found f = { .n = N_MAX };
-    void *w = guarded((size_t)qtype_row_bytes(q, N_MAX));
+    void *w = check_guarded((size_t)qtype_row_bytes(q, N_MAX));
 
     for (int kind = 0; kind < N_KINDS; kind++) {
-        fill(x, N_MAX, (enum kind)kind);
+        check_fill(x, N_MAX, (enum kind)kind);
         if (kind == HUGE_ && (q == QTYPE_f16 || q == QTYPE_q8_0))
             continue;                                       /* beyond a half's range */
         ref->quant[q](w, x, N_MAX);
@@ -517,7 +426,7 @@ static struct found check_round_trip(enum qtype q, const struct kernels *ref)
             for (int i = at; i < at + block; i++)
                 peak = fmax(peak, fabs(x[i]));
             for (int i = at; i < at + block; i++)
-                differ(&f, !(fabs((double)x[i] - y[i]) <= round_trip_room(q, x[i], peak)),
+                check_differ(&f, !(fabs((double)x[i] - y[i]) <= round_trip_room(q, x[i], peak)),
                        "round trip", x[i], y[i]);
         }
         for (int j = 0; j < N_MAX / 16 && q == QTYPE_q8a; j++) {
@@ -525,61 +434,11 @@ static struct found check_round_trip(enum qtype q, const struct kernels *ref)
             int sum = 0, h = j % 2;
             for (int i = 0; i < 16; i++)
                 sum += b->q[h * 16 + i];
-            differ(&f, -128 * sum != b->bias[h], "sum of half a block", sum, b->bias[h]);
-            differ(&f, !same_f32(b->scale[h] * (float)sum, b->sum[h]), "scaled sum", sum,
-                   b->sum[h]);
-            differ(&f, !same_f32(b->sum[0] + b->sum[1], b->sum32), "sum of both", sum, b->sum32);
-        }
-    }
-    return f;
-}
-
-/* Products with tiles against dequantised rows: the references must agree on what bytes mean. */
-static struct found check_mul_ref(enum qtype q, const struct kernels *ref)
-{
-    enum qtype act = qtype_info[q].act;
-    static float a[N_MAX], b[N_MAX];
-    struct found f = { .n = N_MAX };
-    uint8_t *w = guarded((size_t)qtype_row_bytes(q, N_MAX));
-    struct mul_case c;
-
-    mul_case_fill(&c, q, N_MAX, 2, 2, ORDINARY, true, ref);
-    ref->mul[q](&c.m);
-    for (int r = 0; r < 2 * TILE_ROWS; r++) {
-        tile_unpack_row(q, w, c.m.group + (uint64_t)(r / TILE_ROWS) * tile_group_bytes(q, N_MAX),
-                        r % TILE_ROWS, N_MAX);
-        ref->dequant[q](a, w, N_MAX);
-        for (int x = 0; x < 2; x++) {
-            double want = 0, sum_abs = 0;
-            ref->dequant[act](b, c.x[x], N_MAX);
-            for (int i = 0; i < N_MAX; i++) {
-                want += (double)a[i] * b[i];
-                sum_abs += fabs((double)a[i] * b[i]);
-            }
-            differ(&f, !(fabs(want - c.y[x][r]) <= 2e-5 * sum_abs), "value", want, c.y[x][r]);
-        }
-    }
-    return f;
-}
-
-/* A row that is packed and unpacked has the file's bytes, whatever they are. */
-static struct found check_pack(enum qtype q)
-{
-    struct found f = { .n = N_MAX };
-    uint64_t row_bytes = (uint64_t)qtype_row_bytes(q, N_MAX);
-    uint8_t *rows = guarded(TILE_ROWS * row_bytes), *row = guarded(row_bytes);
-    uint8_t *group = guarded(tile_group_bytes(q, N_MAX));
-
-    fill_bytes(rows, TILE_ROWS * row_bytes);
-    for (int n_row = TILE_ROWS; n_row > 0; n_row -= 5) {
-        fill_bytes(group, tile_group_bytes(q, N_MAX));
-        tile_pack(q, group, rows, row_bytes, n_row, N_MAX);
-        for (int r = 0; r < TILE_ROWS; r++) {
-            tile_unpack_row(q, row, group, r, N_MAX);
-            for (uint64_t i = 0; i < row_bytes; i++) {
-                int want = r < n_row ? rows[(uint64_t)r * row_bytes + i] : 0;
-                differ(&f, row[i] != want, "byte", want, row[i]);
-            }
+            check_differ(&f, -128 * sum != b->bias[h], "sum of half a block", sum, b->bias[h]);
+            check_differ(&f, !check_same_f32(b->scale[h] * (float)sum, b->sum[h]), "scaled sum",
+                         sum, b->sum[h]);
+            check_differ(&f, !check_same_f32(b->sum[0] + b->sum[1], b->sum32), "sum of both",
+                         sum, b->sum32);
         }
     }
     return f;
@@ -590,7 +449,10 @@ static void print_found(const char *kernel, const char *level, const struct foun
     if (f->bad)
         printf("FAIL  %-16s %-7s n=%lld %s: want %.9g got %.9g  (--seed %llu)\n", kernel, level,
                (long long)f->n, f->what, f->want, f->got, (unsigned long long)t.seed);
-    else if (t.bench && f->ns_new > 0)
+    else if (check_bench && f->read_gb_s > 0)
+        printf("ok    %-16s %-7s %9.1f ns -> %7.1f ns  %5.1fx  one row: %.1f GB/s\n", kernel,
+               level, f->ns_ref, f->ns_new, f->ns_ref / f->ns_new, f->read_gb_s);
+    else if (check_bench && f->ns_new > 0)
         printf("ok    %-16s %-7s %9.1f ns -> %7.1f ns  %5.1fx\n", kernel, level, f->ns_ref,
                f->ns_new, f->ns_ref / f->ns_new);
     else
@@ -654,6 +516,8 @@ static void check_level(const char *level, const struct kernels *k, const struct
         if (k->mul[q] != prev->mul[q])
             CHECK(name_of("mul", q), level, check_mul(q, k->mul[q], ref));
     }
+    if (k->mul_bf16 != prev->mul_bf16)
+        CHECK("mul_bf16", level, check_mul_bf16(k->mul_bf16, ref));
     if (k->rmsnorm != prev->rmsnorm)
         CHECK("rmsnorm", level, check_rmsnorm(k->rmsnorm, ref));
     if (k->axpy != prev->axpy)
@@ -662,6 +526,12 @@ static void check_level(const char *level, const struct kernels *k, const struct
         CHECK("scale", level, check_scale(k->scale, ref));
     if (k->swiglu != prev->swiglu)
         CHECK("swiglu", level, check_swiglu(k->swiglu, ref));
+    if (k->mat_mul != prev->mat_mul)
+        CHECK("mat_mul", level, check_mat_mul(k->mat_mul, ref));
+    if (k->transpose != prev->transpose)
+        CHECK("transpose", level, check_transpose(k->transpose, ref));
+    if (k->softmax != prev->softmax)
+        CHECK("softmax", level, check_softmax(k->softmax, ref));
     if (k->all_finite != prev->all_finite)
         CHECK("all_finite", level, check_all_finite(k->all_finite, ref));
 }
@@ -674,7 +544,7 @@ int main(int argc, char **argv)
     t.seed = 1;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--bench")) {
-            t.bench = true;
+            check_bench = true;
         } else if (!strcmp(argv[i], "--kernel") && i + 1 < argc) {
             t.only = argv[++i];
         } else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {

@@ -152,6 +152,18 @@ Test(cpu, nonsense_is_no_limit, .init = setup, .fini = teardown)
     cr_expect_eq(l.mem_limit, 0);
 }
 
+Test(cpu, threads_use_the_part_of_a_core_that_a_quota_leaves)
+{
+    cr_expect_eq(cpu_threads(8, 0), 8);
+    cr_expect_eq(cpu_threads(8, 12), 8);
+    cr_expect_eq(cpu_threads(8, 8), 8);
+    cr_expect_eq(cpu_threads(2, 1.5), 2);
+    cr_expect_eq(cpu_threads(8, 1.2), 1);
+    cr_expect_eq(cpu_threads(8, 3.3), 4);
+    cr_expect_eq(cpu_threads(8, 0.1), 1);
+    cr_expect_eq(cpu_threads(0, 0), 1);
+}
+
 Test(cpu, the_machine_has_a_core_and_memory)
 {
     struct machine m;

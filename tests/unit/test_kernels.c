@@ -206,11 +206,13 @@ Test(kernels, instruction_set_names_are_understood)
     cr_assert(isa_parse("ref", &isa) && isa == 0);
     cr_assert(isa_parse("avx2", &isa) && isa == ISA_AVX2);
     cr_assert(isa_parse("avx512", &isa) && isa == (ISA_AVX2 | ISA_AVX512));
+    cr_assert(isa_parse("avx512bf16", &isa) && isa == (ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16));
     cr_assert(isa_parse("auto", &isa) && isa == isa_detect());
     cr_assert(!isa_parse("sse9", &isa));
     cr_assert_str_eq(isa_name(0), "ref");
     cr_assert_str_eq(isa_name(ISA_AVX2), "avx2");
     cr_assert_str_eq(isa_name(ISA_AVX2 | ISA_AVX512), "avx512");
+    cr_assert_str_eq(isa_name(ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16), "avx512bf16");
 }
 
 /* The value of a half by its definition: sign, 5 bits of exponent, 10 of fraction. */

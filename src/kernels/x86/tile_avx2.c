@@ -21,6 +21,13 @@ TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
     return v;
 }
 
+TILE_INLINE vec_u vec_shuffle(vec_u v, vec_u at)
+{
+    return (vec_u)_mm256_shuffle_epi8((__m256i)v, (__m256i)at);
+}
+#define vec_shuffle vec_shuffle
+#include "kernels/tile_open_iq.h"
+
 enum { TOK = 4 };
 
 /* How wide a stored number is: up to 5 bits, 6 bits, signed bytes. */
@@ -227,6 +234,8 @@ TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
 #define I(id) static DRIVE_INTEGER(id, avx2)
 F(f32) F(f16) F(bf16)
 I(q4_0) I(q4_1) I(q5_0) I(q5_1) I(q8_0) I(q2_k) I(q3_k) I(q4_k) I(q5_k) I(q6_k)
+I(iq4_nl) I(iq4_xs) I(mxfp4) I(iq2_xxs) I(iq2_xs) I(iq2_s) I(iq3_xxs)
+I(iq3_s) I(iq1_s) I(iq1_m) I(tq1_0) I(tq2_0)
 
 void kernels_add_tile_avx2(struct kernels *k)
 {

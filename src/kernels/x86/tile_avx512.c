@@ -21,6 +21,52 @@ TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
     return center == 128 ? v ^ 0x80808080u : v + (128 - center) * 0x01010101u;
 }
 
+TILE_INLINE vec_u vec_shuffle(vec_u v, vec_u at)
+{
+    return (vec_u)_mm512_shuffle_epi8((__m512i)v, (__m512i)at);
+}
+#define vec_shuffle vec_shuffle
+
+TILE_INLINE vec_u vec_negate(vec_u v, vec_u s, uint32_t bits)
+{
+    __mmask64 minus = _mm512_test_epi8_mask((__m512i)s, _mm512_set1_epi32((int)bits));
+    return (vec_u)_mm512_mask_sub_epi8((__m512i)v, minus, _mm512_setzero_si512(), (__m512i)v);
+}
+#define vec_negate vec_negate
+
+/* The row in one of two halves of the grid, which differ in one bit of the number. */
+#define GRID(half, n)                                                                       \
+TILE_INLINE __m512i grid_##n(const uint16_t *grid, __m512i at)                              \
+{                                                                                           \
+    __mmask32 upper = _mm512_test_epi16_mask(at, _mm512_set1_epi16(half));                  \
+    return _mm512_mask_blend_epi16(upper, grid_##half(grid, at),                            \
+                                   grid_##half(grid + (half), at));                         \
+}
+
+TILE_INLINE __m512i grid_64(const uint16_t *grid, __m512i at)
+{
+    return _mm512_permutex2var_epi16(_mm512_loadu_si512(grid), at, _mm512_loadu_si512(grid + 32));
+}
+GRID(64, 128)
+GRID(128, 256)
+GRID(256, 512)
+GRID(512, 1024)
+
+#define vec_grid vec_grid
+#include "kernels/tile_open_iq.h"
+
+/* Up to 1024 rows two permutes read 64 of them at once; of more, loads are faster. */
+TILE_INLINE void vec_grid(union grid_rows *g, int n_vec, const uint16_t *grid, int n)
+{
+    if (n > 1024)
+        rows_loaded(g, n_vec, grid);
+    for (int i = 0; i < n_vec && n <= 1024; i++) {
+        __m512i at = (__m512i)g->v[i];
+        g->v[i] = (vec_u)(n == 256 ? grid_256(grid, at) : n == 512 ? grid_512(grid, at) :
+                          grid_1024(grid, at));
+    }
+}
+
 enum { TOK = 4 };
 
 TILE_INLINE __m512i words(const int8_t *p)
@@ -215,6 +261,8 @@ TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
 #define I(id) static DRIVE_INTEGER(id, avx512)
 F(f32) F(f16) F(bf16)
 I(q4_0) I(q4_1) I(q5_0) I(q5_1) I(q8_0) I(q2_k) I(q3_k) I(q4_k) I(q5_k) I(q6_k)
+I(iq4_nl) I(iq4_xs) I(mxfp4) I(iq2_xxs) I(iq2_xs) I(iq2_s) I(iq3_xxs)
+I(iq3_s) I(iq1_s) I(iq1_m) I(tq1_0) I(tq2_0)
 
 void kernels_add_tile_avx512(struct kernels *k)
 {

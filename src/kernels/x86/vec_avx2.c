@@ -94,6 +94,52 @@ static void swiglu_avx2(float *out, const float *gate, const float *up, int64_t 
     }
 }
 
+/* e^v for v <= 0, as the softmax wants it. */
+static __m256 weight_f32x8(__m256 v)
+{
+    __m256 e = exp_f32x8(v);
+
+    e = _mm256_andnot_ps(_mm256_cmp_ps(v, _mm256_set1_ps(-87), _CMP_LT_OQ), e);
+    return _mm256_blendv_ps(e, v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+}
+
+static float softmax_avx2(float *x, int64_t n, float scale, float *max)
+{
+    const __m256 s = _mm256_set1_ps(scale);
+    __m256 top = _mm256_set1_ps(*max), sum = _mm256_setzero_ps();
+    float lane[8], largest = *max;
+    int64_t i = 0, tail = n % 8;
+
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), s);
+        _mm256_storeu_ps(x + i, v);
+        top = _mm256_max_ps(v, top);                /* a NaN leaves `top` as it was */
+    }
+    _mm256_storeu_ps(lane, top);
+    for (int l = 0; l < 8; l++)
+        largest = lane[l] > largest ? lane[l] : largest;
+    for (; i < n; i++) {
+        x[i] *= scale;
+        largest = x[i] > largest ? x[i] : largest;
+    }
+    *max = largest;
+    top = _mm256_set1_ps(largest);
+    for (i = 0; i + 8 <= n; i += 8) {
+        __m256 e = weight_f32x8(_mm256_sub_ps(_mm256_loadu_ps(x + i), top));
+        _mm256_storeu_ps(x + i, e);
+        sum = _mm256_add_ps(sum, e);
+    }
+    if (tail) {
+        for (int l = 0; l < 8; l++)
+            lane[l] = l < tail ? x[i + l] : -INFINITY;
+        __m256 e = weight_f32x8(_mm256_sub_ps(_mm256_loadu_ps(lane), top));
+        _mm256_storeu_ps(lane, e);
+        memcpy(x + i, lane, (size_t)tail * sizeof(float));
+        sum = _mm256_add_ps(sum, e);
+    }
+    return sum_f32x8(sum);
+}
+
 static bool all_finite_avx2(const float *x, int64_t n)
 {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff), limit = _mm256_set1_epi32(0x7f7fffff);
@@ -112,5 +158,6 @@ void kernels_add_vec_avx2(struct kernels *k)
     k->axpy = axpy_avx2;
     k->scale = scale_avx2;
     k->swiglu = swiglu_avx2;
+    k->softmax = softmax_avx2;
     k->all_finite = all_finite_avx2;
 }

@@ -1,0 +1,351 @@
+/* bench_peer.c - measures rows in turns with a llama-bench, each turn a process of its own.
+ *
+ *   warm-ups: ours, theirs, ours, theirs      then pairs that count: ours, theirs, ours, theirs ...
+ *
+ * The peer's turn measures with flash attention off and on; one that was far behind in every
+ * warm-up is not run again.  A turn beside too much other work is repeated a few times, all
+ * together at most as often as there are turns, and the quietest of them is taken.
+ */
+#include "cmd/bench.h"
+#include "cmd/cmd_table.h"
+#include "cmd/load.h"
+#include "cmd/model_path.h"
+
+#include "base/file.h"
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ARGS_MAX = 128, TURNS_MAX = 4, VERSION_MAX = 4096, RESULT_MAX = 64 << 20, TEXT = 32 };
+
+static const double others_max = 0.08, far_behind = 0.8;
+
+struct duel {
+    struct bench *b;
+    struct opt_set *o;
+    char *path, *program;               /* of the model, of llama-bench */
+    struct ceiling_probe *probe;
+    int n_noisy, n_turn;
+    int64_t n_repeat;                   /* that are left */
+};
+
+/* A command line; words of numbers live in `text`. */
+struct args { const char *v[ARGS_MAX + 1]; int n; char text[16][TEXT]; int n_text; };
+
+static void add(struct args *a, const char *word)
+{
+    ASSERT(a->n < ARGS_MAX);
+    a->v[a->n++] = word;
+    a->v[a->n] = NULL;
+}
+
+static void add_number(struct args *a, const char *flag, int64_t n)
+{
+    ASSERT(a->n_text < 16);
+    snprintf(a->text[a->n_text], TEXT, "%lld", (long long)n);
+    add(a, flag);
+    add(a, a->text[a->n_text++]);
+}
+
+static void our_args(struct args *a, const struct duel *d, const struct bench_row *r)
+{
+    const struct opt_set *o = d->o;
+
+    add(a, "/proc/self/exe");
+    add(a, "bench");
+    add(a, d->path);
+    add(a, "--json");
+    add(a, "--quiet");
+    add(a, "--no-ceilings");
+    add(a, d->b->profile ? "--profile" : "--no-profile");
+    add(a, d->b->all_logits ? "--all-logits" : "--no-all-logits");
+    add(a, opt_flag(o, OPT_exact) ? "--exact" : "--no-exact");
+    add(a, opt_flag(o, OPT_no_mmap) ? "--no-mmap" : "--mmap");
+    add(a, opt_flag(o, OPT_mlock) ? "--mlock" : "--no-mlock");
+    add(a, "--isa");
+    add(a, opt_text(o, OPT_isa));
+    if (opt_given(o, OPT_kv_type)) {
+        add(a, "--kv-type");
+        add(a, opt_text(o, OPT_kv_type));
+    }
+    add_number(a, "--ctx-size", opt_int(o, OPT_ctx_size));
+    add_number(a, "--repetitions", 1);
+    add_number(a, "--threads", r->n_thread);
+    add_number(a, "--n-prompt", r->decode ? 0 : r->n);
+    add_number(a, "--n-gen", r->decode ? r->n : 0);
+    add_number(a, "--n-depth", r->depth);
+    add_number(a, "--batch-size", r->batch ? r->batch : d->b->batch_first);
+}
+
+static void their_args(struct args *a, const struct duel *d, const struct bench_row *r,
+                       const char *flash)
+{
+    const char *kv = opt_flag(d->o, OPT_exact) ? "f32" : opt_text(d->o, OPT_kv_type);
+
+    add(a, d->program);
+    add(a, "-m");
+    add(a, d->path);
+    add(a, "-o");
+    add(a, "json");
+    add(a, "-fa");
+    add(a, flash);
+    add(a, "-ctk");
+    add(a, kv);
+    add(a, "-ctv");
+    add(a, kv);
+    if (d->b->all_logits && !r->decode) {
+        add(a, "-embd");
+        add(a, "1");
+    }
+    add_number(a, "-r", 1);
+    add_number(a, "-t", r->n_thread);
+    add_number(a, "-p", r->decode ? 0 : r->n);
+    add_number(a, "-n", r->decode ? r->n : 0);
+    add_number(a, "-d", r->depth);
+}
+
+/* Run until it was quiet, at most TURNS_MAX times; *out is the quietest turn's result. */
+static enum err quiet_turn(struct duel *d, const struct args *a, json_t **out, double *others)
+{
+    enum err e = OK;
+
+    *out = NULL;
+    *others = 2;
+    for (int i = 0; i < TURNS_MAX && *others > others_max && e == OK; i++) {
+        if (i && d->n_repeat-- <= 0)
+            break;
+        struct bench_child child;
+        json_t *j = NULL;
+        e = bench_child_run(&child, (char *const *)(uintptr_t)a->v);
+        if (e == OK)
+            e = json_parse(&j, child.out, child.len, RESULT_MAX, "a measuring process");
+        if (e == OK && child.others > others_max)
+            term_verbose("others took %.0f %% of the processors during this turn",
+                         100 * child.others);
+        if (e == OK && child.others < *others) {
+            json_decref(*out);
+            *out = json_incref(j);
+            *others = child.others;
+        }
+        json_decref(j);
+        free(child.out);
+    }
+    d->n_turn++;
+    d->n_noisy += *others > others_max;
+    progress_update(&d->b->progress, ++d->b->n_done);
+    if (e != OK) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return e;
+}
+
+/* The head of the result is what the first of our processes says. */
+static void take_about(struct bench *b, const json_t *j)
+{
+    if (b->about)
+        return;
+    b->about = json_deep_copy(j);
+    json_object_del(b->about, "rows");
+    json_object_del(b->about, "all_logits");
+}
+
+/* run < 0: a warm-up, of which only the settings are kept. */
+static enum err our_turn(struct duel *d, struct bench_row *r, int run)
+{
+    struct args a = { .n = 0 };
+    struct bench_row warm = { .rate = &(double){ 0 } };
+    double others;
+    json_t *j;
+    enum err e;
+
+    our_args(&a, d, r);
+    e = quiet_turn(d, &a, &j, &others);
+    if (e == OK)
+        e = bench_json_take(run < 0 ? &warm : r, run < 0 ? 0 : run, j);
+    if (e == OK) {
+        take_about(d->b, j);
+        if (run < 0)
+            r->n_thread = warm.n_thread;
+        else if (others > r->others)
+            r->others = others;
+    }
+    profile_free(warm.profile);
+    json_decref(j);
+    return e;
+}
+
+static enum err their_turn(struct duel *d, struct bench_row *r, const bool use[2], double rate[2],
+                           double *others)
+{
+    struct args a = { .n = 0 };
+    const json_t *test;
+    json_t *j;
+    size_t i;
+    enum err e;
+
+    rate[0] = rate[1] = 0;
+    their_args(&a, d, r, use[0] && use[1] ? "0,1" : use[1] ? "1" : "0");
+    e = quiet_turn(d, &a, &j, others);
+    if (e != OK)
+        return e;
+    json_array_foreach(j, i, test) {
+        const json_t *fa = json_object_get(test, "flash_attn");
+        bool on = json_is_true(fa) || json_integer_value(fa) == 1;
+        rate[on] = json_number_value(json_object_get(test, "avg_ts"));
+    }
+    json_decref(j);
+    if ((use[0] && !(rate[0] > 0)) || (use[1] && !(rate[1] > 0)))
+        return err_set(ERR_FORMAT, "BENCH-20", "%s wrote no speed for this row", d->program);
+    return OK;
+}
+
+static enum err peer_memory(struct bench_row *r, const bool use[2])
+{
+    for (int fa = 0; fa < 2; fa++)
+        if (use[fa] && !(r->peer.rate[fa] = calloc((size_t)r->n_run, sizeof(double))))
+            return err_set(ERR_NOMEM, "BENCH-21", "no memory for %d runs", r->n_run);
+    return OK;
+}
+
+/* Ours and theirs; at -1 a warm-up. */
+static enum err pair(struct duel *d, struct bench_row *r, int run, bool use[2], bool behind[2])
+{
+    double rate[2], others;
+    enum err e;
+
+    if (d->probe && run >= 0) {
+        ceiling_round(d->probe);
+        ceiling_rest(d->probe);         /* the peer may need two copies of the model */
+    }
+    e = our_turn(d, r, run);
+    if (e == OK)
+        e = their_turn(d, r, use, rate, &others);
+    if (e != OK)
+        return e;
+    for (int fa = 0; fa < 2; fa++) {
+        behind[fa] = behind[fa] && rate[fa] < far_behind * rate[!fa];
+        if (run >= 0 && use[fa])
+            r->peer.rate[fa][run] = rate[fa];
+    }
+    if (run >= 0 && others > r->others)
+        r->others = others;
+    return OK;
+}
+
+static enum err duel_row(struct duel *d, struct bench_row *r)
+{
+    const char *kv = opt_text(d->o, OPT_kv_type);
+    bool whole = opt_flag(d->o, OPT_exact) || strcmp(kv, "q8_0") != 0;
+    bool use[2] = { whole, true };      /* its quantised values need flash attention */
+    bool behind[2] = { d->b->n_warm_up > 0, d->b->n_warm_up > 0 };
+    enum err e = OK;
+
+    for (int i = 0; i < d->b->n_warm_up && e == OK; i++)
+        e = pair(d, r, -1, use, behind);
+    for (int fa = 0; fa < 2 && e == OK; fa++)
+        use[fa] = use[fa] && !(use[!fa] && behind[fa]);
+    if (e == OK)
+        e = peer_memory(r, use);
+    for (int i = 0; i < r->n_run && e == OK; i++)
+        e = pair(d, r, i, use, behind);
+    return e;
+}
+
+static enum err read_version(struct bench *b)
+{
+    struct buf path = { 0 }, shown = { 0 };
+    char *text = NULL;
+    size_t len = 0;
+    enum err e;
+
+    buf_printf(&path, "%s/version", b->peer);
+    e = file_read_text(&text, &len, buf_text(&path), VERSION_MAX);
+    if (e == ERR_MISSING) {
+        e = OK;
+        term_note("%s is not there: the peer's version is not known", buf_text(&path));
+    }
+    len = text ? strcspn(text, "\n") : 0;
+    term_shown(&shown, len ? text : "llama.cpp of unknown version", len ? len : 28);
+    if (e == OK && !(b->peer_version = strdup(buf_text(&shown))))
+        e = err_set(ERR_NOMEM, "BENCH-22", "no memory for the peer's version");
+    free(text);
+    buf_release(&shown);
+    buf_release(&path);
+    return e;
+}
+
+static enum err find_peer(struct duel *d)
+{
+    struct buf path = { 0 };
+    enum err e;
+
+    buf_printf(&path, "%s/llama-bench", d->b->peer);
+    d->program = strdup(buf_text(&path));
+    e = buf_ok(&path);
+    buf_release(&path);
+    if (e == OK && !d->program)
+        e = err_set(ERR_NOMEM, "BENCH-23", "no memory for a path");
+    if (e == OK && access(d->program, X_OK) != 0)
+        e = err_set(ERR_MISSING, "BENCH-24", "%s is no program; build it with tools/build-llama %s",
+                    d->program, d->b->peer);
+    if (e == OK)
+        e = read_version(d->b);
+    if (e == OK)
+        e = model_path_find(&d->path, opt_operand(d->o, 0));
+    if (e == OK && opt_list_n(d->o, OPT_lora))
+        e = err_set(ERR_ARG, "BENCH-25", "--lora and --peer: llama-bench applies no adapters; "
+                    "leave one of them out");
+    return e;
+}
+
+/* The rows of one thread count.  The first turn says how many threads the default is, and how
+ * much memory the model needs. */
+static enum err duel_part(struct duel *d, int t, int first, int end)
+{
+    const char *isa_now;
+    unsigned isa = 0;
+    enum err e = our_turn(d, &d->b->row[first], -1);
+
+    if (e == OK && d->b->ceilings) {
+        const json_t *model = json_object_get(d->b->about, "model");
+        isa_now = json_string_value(json_object_get(d->b->about, "isa"));
+        if (!isa_now || !isa_parse(isa_now, &isa))
+            e = err_set(ERR_FORMAT, "BENCH-26", "a measuring process wrote no instruction set");
+        if (e == OK)
+            e = ceiling_new(&d->probe, d->b->row[first].n_thread, isa,
+                            (uint64_t)json_integer_value(json_object_get(model, "weight_bytes")));
+    }
+    for (int i = first; i < end && e == OK; i++) {
+        d->b->row[i].n_thread = d->b->row[first].n_thread;
+        e = duel_row(d, &d->b->row[i]);
+    }
+    if (e == OK && d->probe)
+        e = ceiling_read(&d->b->ceiling[t], d->probe);
+    ceiling_free(d->probe);
+    d->probe = NULL;
+    return e;
+}
+
+enum err bench_peer(struct bench *b, struct opt_set *o)
+{
+    struct duel d = { .b = b, .o = o };
+    int n_each = b->n_row / b->thread.n;
+    int64_t n_turn = b->thread.n + (int64_t)b->n_row * 2 * (b->n_warm_up + b->n_run);
+    enum err e = find_peer(&d);
+
+    d.n_repeat = n_turn;
+    if (e == OK)
+        progress_begin(&b->progress, "measuring", "turns", n_turn);
+    for (int t = 0; t < b->thread.n && e == OK; t++)
+        e = duel_part(&d, t, t * n_each, (t + 1) * n_each);
+    progress_end(&b->progress);
+    if (e == OK && d.n_noisy)
+        term_note("%d of %d turns ran beside more than %.0f %% of other work, though they were "
+                  "repeated: the figures are noisy", d.n_noisy, d.n_turn, 100 * others_max);
+    free(d.path);
+    free(d.program);
+    return e;
+}
