@@ -167,6 +167,13 @@ def little_memory(folder):
     model, ids = os.path.join(folder, "nano.gguf"), os.path.join(folder, "ids")
     with open(ids, "w") as f:
         f.write("1 2 3")
+    p = croft.run(["run", STORY, "-c", "900000000"] + ASK)
+    check(p.returncode == 4 and p.stderr.count("is used as it is") == 1, "no room for the context",
+          p.stderr[-300:])
+    with open(croft.CROFT, "rb") as f:
+        if b"__asan_init" in f.read():
+            croft.skip("address space limits", "the sanitizer reserves terabytes")
+            return
     note, want, seen = "the system refuses", None, set()
     for mb in range(200, 10, -3):
         limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
@@ -185,9 +192,6 @@ def little_memory(folder):
         check(data == want, "%d MiB: the same bits" % mb)
     check(seen >= {"packed", "mapped", "failed"}, "packed, mapped with less memory, or an error",
           str(seen))
-    p = croft.run(["run", STORY, "-c", "900000000"] + ASK)
-    check(p.returncode == 4 and p.stderr.count("is used as it is") == 1, "no room for the context",
-          p.stderr[-300:])
 
 
 def interrupted(folder):
