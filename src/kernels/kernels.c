@@ -69,6 +69,7 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_dequant_neon(k);
         kernels_add_quant_neon(k);
         kernels_add_vec_neon(k);
+        kernels_add_mat_neon(k);
         kernels_add_tile_neon(k);
     }
     if (isa & ISA_DOTPROD)

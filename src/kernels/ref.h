@@ -38,6 +38,7 @@ void kernels_add_dot_neon(struct kernels *k);
 void kernels_add_dequant_neon(struct kernels *k);
 void kernels_add_quant_neon(struct kernels *k);
 void kernels_add_vec_neon(struct kernels *k);
+void kernels_add_mat_neon(struct kernels *k);
 void kernels_add_tile_neon(struct kernels *k);
 void kernels_add_tile_dotprod(struct kernels *k);
 

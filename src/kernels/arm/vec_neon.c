@@ -1,4 +1,4 @@
-/* vec_neon.c - norm, activation and sums with NEON.  Reference: ../vec.c. */
+/* vec_neon.c - norm, activation, softmax and sums with NEON.  Reference: ../vec.c. */
 #include "kernels/arm/arm.h"
 #include "kernels/ref.h"
 
@@ -63,6 +63,46 @@ static float32x4_t exp_f32x4(float32x4_t v)
     return vbslq_f32(over, vdupq_n_f32(INFINITY), p);
 }
 
+/* e^v for v <= 0, as the softmax wants it: 0 below e^-87.  A NaN stays one. */
+static float32x4_t weight_f32x4(float32x4_t v)
+{
+    return vbslq_f32(vcltq_f32(v, vdupq_n_f32(-87)), vdupq_n_f32(0), exp_f32x4(v));
+}
+
+static float softmax_neon(float *x, int64_t n, float scale, float *max)
+{
+    float32x4_t top = vdupq_n_f32(*max), sum = vdupq_n_f32(0);
+    float last[4], largest;
+    int64_t i = 0, tail = n % 4;
+
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t v = vmulq_n_f32(vld1q_f32(x + i), scale);
+        vst1q_f32(x + i, v);
+        top = vmaxnmq_f32(top, v);                  /* of a NaN and a number the number */
+    }
+    largest = vmaxnmvq_f32(top);
+    for (; i < n; i++) {
+        x[i] *= scale;
+        largest = x[i] > largest ? x[i] : largest;
+    }
+    *max = largest;
+    top = vdupq_n_f32(largest);
+    for (i = 0; i + 4 <= n; i += 4) {
+        float32x4_t e = weight_f32x4(vsubq_f32(vld1q_f32(x + i), top));
+        vst1q_f32(x + i, e);
+        sum = vaddq_f32(sum, e);
+    }
+    if (tail) {
+        for (int l = 0; l < 4; l++)
+            last[l] = l < tail ? x[i + l] : -INFINITY;
+        float32x4_t e = weight_f32x4(vsubq_f32(vld1q_f32(last), top));
+        vst1q_f32(last, e);
+        memcpy(x + i, last, (size_t)tail * sizeof(float));
+        sum = vaddq_f32(sum, e);
+    }
+    return vaddvq_f32(sum);
+}
+
 static float32x4_t swiglu_f32x4(float32x4_t gate, float32x4_t up)
 {
     float32x4_t e = exp_f32x4(vnegq_f32(gate));
@@ -101,5 +141,6 @@ void kernels_add_vec_neon(struct kernels *k)
     k->axpy = axpy_neon;
     k->scale = scale_neon;
     k->swiglu = swiglu_neon;
+    k->softmax = softmax_neon;
     k->all_finite = all_finite_neon;
 }
