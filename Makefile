@@ -17,8 +17,8 @@ MISSING  := $(shell command -v pkg-config >/dev/null || echo pkg-config; \
 ifneq ($(strip $(MISSING)),)
 $(error not installed: $(strip $(MISSING)). Run ./check or tools/setup, which install what is needed)
 endif
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
+PKG_CFLAGS := $(if $(PKGS),$(shell pkg-config --cflags $(PKGS)))
+PKG_LIBS   := $(if $(PKGS),$(shell pkg-config --libs $(PKGS)))
 endif
 
 GCC_ONLY := $(if $(findstring clang,$(shell $(CC) --version)),,-Wno-format-truncation)
@@ -28,10 +28,13 @@ CFLAGS    = -std=c11 $(OPT) -ffp-contract=off -fno-math-errno -pthread -Wall -We
 LDLIBS   := $(PKG_LIBS) -lm -pthread
 FLAGS    := $(subst ',,$(CC) $(CPPFLAGS) $(CFLAGS))
 
-SRC   := $(shell find src -name '*.c' | sort)
+# Fast kernels are of the processor that the compiler builds for.
+ARCH  := $(patsubst aarch64%,arm,$(patsubst x86_64%,x86,$(shell $(CC) -dumpmachine)))
+OTHER := $(filter-out $(ARCH),x86 arm)
+SRC   := $(filter-out $(OTHER:%=src/kernels/%/%),$(shell find src -name '*.c' | sort))
 OBJ   := $(SRC:%.c=$(BUILD)/%.o)
 CORE  := $(filter-out $(BUILD)/src/cmd/main.o,$(OBJ))
-LOW   := $(filter $(BUILD)/src/base/% $(BUILD)/src/kernels/%,$(OBJ))
+LOW   := $(filter $(BUILD)/src/base/err.o $(BUILD)/src/kernels/%,$(OBJ))
 objs   = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(1))))
 UNIT  := $(call objs,tests/unit/*.c)
 FAULT := $(call objs,tests/fault/*.c)
@@ -49,6 +52,7 @@ $(BUILD)/croft: $(OBJ)
 $(BUILD)/unit: $(CORE) $(UNIT)
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -lcriterion
 
+# Needs no library, so that it can be built for other processors.
 $(BUILD)/check: $(LOW) $(CHECK)
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
@@ -80,6 +84,7 @@ $(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
 $(BUILD)/%_avx2.o:   CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(BUILD)/%_avx512bf16.o: CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
+$(BUILD)/%_dotprod.o: CFLAGS += -march=armv8.2-a+dotprod
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -113,9 +118,18 @@ clang:                                  ## everything compiled by clang, in buil
 tsan:                                   ## build-tsan/test_pool with ThreadSanitizer
 	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool
 
+ARM_CC   ?= aarch64-linux-gnu-gcc
+arm64-check:                            ## build-arm64-check/check, the kernel check for 64-bit ARM
+	$(MAKE) CC=$(ARM_CC) PKGS= BUILD=build-arm64-check build-arm64-check/check
+arm64: export PKG_CONFIG_SYSROOT_DIR = $(CURDIR)/build-sysroot/root
+arm64: export PKG_CONFIG_LIBDIR = $(PKG_CONFIG_SYSROOT_DIR)/usr/lib/aarch64-linux-gnu/pkgconfig
+arm64:                                  ## build-arm64/croft for 64-bit ARM (tools/arm64-sysroot has its libraries)
+	tools/arm64-sysroot build-sysroot
+	$(MAKE) CC='$(ARM_CC) --sysroot=$(PKG_CONFIG_SYSROOT_DIR)' BUILD=build-arm64 all
+
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, fuzz, sanitize or big
+check-long:                             ## one long part: PART=real, llama, tokenizers, fuzz, sanitize, big or arm64
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 # PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.
@@ -173,14 +187,14 @@ uninstall:                              ## remove what install put there, nothin
 	[ ! -d $(SHARE)/croft ] || rmdir --ignore-fail-on-non-empty $(SHARE)/croft
 
 clean:                                  ## remove every build folder
-	rm -rf build build-asan build-ubsan build-clang build-tsan build-fuzz build-venv build-cov
+	rm -rf build build-asan build-ubsan build-clang build-tsan build-fuzz build-venv build-cov build-arm64 build-arm64-check build-sysroot
 
 help:                                   ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
 
 FORCE:
-.PHONY: all tests objects synth debug asan-tests ubsan clang tsan check check-long bench \
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan arm64 arm64-check check check-long bench \
         bench-kernels tidy format man install uninstall clean help FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

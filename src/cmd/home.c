@@ -118,11 +118,11 @@ enum err home_version(void)
     if ((space = strchr(pcre2, ' ')))
         *space = '\0';                  /* without its date */
     return out_printf("croft %s\n"
-                      "instruction sets built in: ref avx2 avx512; this machine: %s\n"
+                      "instruction sets built in: %s; this machine: %s\n"
                       "libraries: jansson %s, PCRE2 %s, utf8proc %s, hwloc API %u.%u, "
                       "libedit %d.%d, OpenSSL %s\n"
                       "licence: Apache-2.0\n",
-                      CROFT_VERSION, isa_name(isa_detect()), jansson_version_str(), pcre2,
-                      utf8proc_version(), hw >> 16, hw >> 8 & 255, LIBEDIT_MAJOR, LIBEDIT_MINOR,
-                      OpenSSL_version(OPENSSL_VERSION_STRING));
+                      CROFT_VERSION, isa_built_in(), isa_name(isa_detect()), jansson_version_str(),
+                      pcre2, utf8proc_version(), hw >> 16, hw >> 8 & 255, LIBEDIT_MAJOR,
+                      LIBEDIT_MINOR, OpenSSL_version(OPENSSL_VERSION_STRING));
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #ifdef __x86_64__
 #include <cpuid.h>
+#elif defined __aarch64__
+#include <sys/auxv.h>
 #endif
 
 const struct qtype_info qtype_info[QTYPE_COUNT] = {
@@ -61,6 +63,17 @@ void kernels_init(struct kernels *k, unsigned isa)
     }
     if (isa & ISA_AVX512BF16)
         kernels_add_tile_avx512bf16(k);
+#elif defined __aarch64__
+    if (isa & ISA_NEON) {
+        kernels_add_dot_neon(k);
+        kernels_add_dequant_neon(k);
+        kernels_add_quant_neon(k);
+        kernels_add_vec_neon(k);
+        kernels_add_mat_neon(k);
+        kernels_add_tile_neon(k);
+    }
+    if (isa & ISA_DOTPROD)
+        kernels_add_tile_dotprod(k);
 #endif
 }
 
@@ -86,31 +99,50 @@ unsigned isa_detect(void)
         isa |= ISA_AVX512;
     if ((isa & ISA_AVX512) && __builtin_cpu_supports("avx512bf16"))
         isa |= ISA_AVX512BF16;
+#elif defined __aarch64__
+    isa = ISA_NEON;
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+        isa |= ISA_DOTPROD;
 #endif
     return isa;
 }
 
+/* Lowest first, within each family. */
+static const struct { const char *name; unsigned isa; } levels[] = {
+    { "ref", 0 },
+    { "avx2", ISA_AVX2 }, { "avx512", ISA_AVX2 | ISA_AVX512 },
+    { "avx512bf16", ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 },
+    { "neon", ISA_NEON }, { "dotprod", ISA_NEON | ISA_DOTPROD },
+};
+enum { N_LEVELS = sizeof(levels) / sizeof(*levels) };
+
 bool isa_parse(const char *name, unsigned *isa)
 {
-    *isa = 0;
-    if (!strcmp(name, "ref"))
-        return true;
-    if (!strcmp(name, "avx2"))
-        *isa = ISA_AVX2;
-    else if (!strcmp(name, "avx512"))
-        *isa = ISA_AVX2 | ISA_AVX512;
-    else if (!strcmp(name, "avx512bf16"))
-        *isa = ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16;
-    else if (!strcmp(name, "auto"))
-        *isa = isa_detect();
-    else
-        return false;
-    return true;
+    *isa = !strcmp(name, "auto") ? isa_detect() : 0;
+    for (int l = 0; l < N_LEVELS; l++)
+        if (!strcmp(name, levels[l].name)) {
+            *isa = levels[l].isa;
+            return true;
+        }
+    return !strcmp(name, "auto");
 }
 
 const char *isa_name(unsigned isa)
 {
-    if (isa & ISA_AVX512BF16)
-        return "avx512bf16";
-    return isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "ref";
+    int l = N_LEVELS - 1;
+
+    while (levels[l].isa & ~isa)
+        l--;
+    return levels[l].name;
+}
+
+const char *isa_built_in(void)
+{
+#if defined __x86_64__
+    return "ref avx2 avx512 avx512bf16";
+#elif defined __aarch64__
+    return "ref neon dotprod";
+#else
+    return "ref";
+#endif
 }

@@ -2,7 +2,7 @@
  *
  * A kernel works on raw rows: no tensors, no threads, no allocation, no errors.  Each one
  * exists first as readable scalar C (its reference, in dequant*.c, dot.c, quant.c, vec.c).
- * Faster versions live in x86/ and must agree with the reference within the tolerance
+ * Faster versions live in x86/ and arm/ and must agree with the reference within the tolerance
  * written here; tests/kernels/check.c enforces that for all of them.
  *
  * Contracts common to all kernels
@@ -116,21 +116,26 @@ struct kernels {
 
 /* Instruction-set levels, each including the ones above it in its family. */
 enum isa {
-    ISA_AVX2   = 1 << 0,    /* AVX2, FMA, F16C: Haswell 2013, Zen 2017 */
-    ISA_AVX512 = 1 << 1,    /* AVX-512 F BW DQ VL VNNI: Ice Lake 2019, Zen 4 2022 */
+    ISA_AVX2       = 1 << 0,    /* AVX2, FMA, F16C: Haswell 2013, Zen 2017 */
+    ISA_AVX512     = 1 << 1,    /* AVX-512 F BW DQ VL VNNI: Ice Lake 2019, Zen 4 2022 */
     ISA_AVX512BF16 = 1 << 2,    /* and BF16: Cooper Lake 2020, Zen 4 2022 */
+    ISA_NEON       = 1 << 3,    /* every 64-bit ARM: Cortex-A53 2012 */
+    ISA_DOTPROD    = 1 << 4,    /* dot product of ARMv8.2: Apple A13 2019, Cortex-A76, Graviton 2 */
 };
 
 /* What this CPU and operating system can run, as a set of enum isa. */
 unsigned isa_detect(void);
 
-/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" that and
- * ISA_AVX512, "avx512bf16" all three, "auto" all detected.
+/* The set a name allows: "ref" is 0, "avx2" ISA_AVX2, "avx512" it and ISA_AVX512,
+ * "avx512bf16" all three, "neon" ISA_NEON, "dotprod" it and ISA_DOTPROD, "auto" all detected.
  * False when the name is unknown; *isa may hold levels this CPU lacks: the caller checks. */
 bool isa_parse(const char *name, unsigned *isa);
 
-/* The name of the highest level in the set: "ref", "avx2", "avx512", "avx512bf16". */
+/* The name of the highest level in the set: "ref" when it is empty. */
 const char *isa_name(unsigned isa);
+
+/* The levels built into this program, as names with spaces between. */
+const char *isa_built_in(void);
 
 /* Fill the table with the best version allowed by `isa`; 0 gives the references. */
 void kernels_init(struct kernels *k, unsigned isa);

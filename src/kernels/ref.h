@@ -34,5 +34,12 @@ void kernels_add_tile_avx512bf16(struct kernels *k);
 void kernels_add_dequant_avx512(struct kernels *k);
 void kernels_add_vec_avx512(struct kernels *k);
 void kernels_add_mat_avx512(struct kernels *k);
+void kernels_add_dot_neon(struct kernels *k);
+void kernels_add_dequant_neon(struct kernels *k);
+void kernels_add_quant_neon(struct kernels *k);
+void kernels_add_vec_neon(struct kernels *k);
+void kernels_add_mat_neon(struct kernels *k);
+void kernels_add_tile_neon(struct kernels *k);
+void kernels_add_tile_dotprod(struct kernels *k);
 
 #endif

@@ -67,17 +67,30 @@ TILE_INLINE vec_f byte_f(vec_u v, int j)
  * four times the width apart. */
 TILE_INLINE vec_u rows_u8(const uint8_t *p)
 {
+#if VEC_BYTES == 16                     /* four bytes are no vector: shifted copies of a word */
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return (v + (vec_u){ 0 }) >> (vec_u){ 0, 8, 16, 24 } & 255;
+#else
     vec_u8 v;
     memcpy(&v, p, sizeof(v));
     return __builtin_convertvector(__builtin_convertvector(v, vec_u16), vec_u);
+#endif
 }
 
 TILE_INLINE vec_f rows_i8_f(const uint8_t *p)
 {
+#if VEC_BYTES == 16
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_convertvector((vec_i)((v + (vec_u){ 0 }) << (vec_u){ 24, 16, 8, 0 }) >> 24,
+                                   vec_f);
+#else
     vec_i8 v;
     memcpy(&v, p, sizeof(v));
     vec_i wide = __builtin_convertvector(__builtin_convertvector(v, vec_i16), vec_i);
     return __builtin_convertvector(wide, vec_f);
+#endif
 }
 
 /* The four lowest bits as bytes 0 or 1. */

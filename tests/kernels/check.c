@@ -25,8 +25,8 @@
 #include <unistd.h>
 
 static const struct { unsigned bit; const char *name; } levels[] = {
-    { ISA_AVX2, "avx2" }, { ISA_AVX512, "avx512" },
-    { ISA_AVX512BF16, "avx512bf16" },
+    { ISA_AVX2, "avx2" }, { ISA_AVX512, "avx512" }, { ISA_AVX512BF16, "avx512bf16" },
+    { ISA_NEON, "neon" }, { ISA_DOTPROD, "dotprod" },
 };
 
 /* In blocks of the type; for types of one element a few more are added, for the tails. */
@@ -559,6 +559,8 @@ int main(int argc, char **argv)
     check_references(&ref);
     prev = ref;
     for (size_t l = 0; l < sizeof(levels) / sizeof(*levels); l++) {
+        if (!strstr(isa_built_in(), levels[l].name))
+            continue;                               /* of another family of processors */
         if (!(have & levels[l].bit)) {
             printf("skip  %-16s %s\n", "(this CPU lacks)", levels[l].name);
             continue;

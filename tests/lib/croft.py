@@ -60,11 +60,13 @@ def read_vectors(path):
 
 
 def levels():
-    """The --isa levels this machine can run, lowest first."""
+    """The --isa levels this machine can run, lowest first; LEVELS says what an emulated one has."""
+    if os.environ.get("LEVELS"):
+        return os.environ["LEVELS"].split()
     flags = set()
     with open("/proc/cpuinfo") as f:
         for line in f:
-            if line.startswith("flags"):
+            if line.startswith(("flags", "Features")):
                 flags = set(line.split(":", 1)[1].split())
                 break
     out = ["ref"]
@@ -72,6 +74,10 @@ def levels():
         out.append("avx2")
         if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= flags:
             out.append("avx512")
+    if "asimd" in flags:
+        out.append("neon")
+        if "asimddp" in flags:
+            out.append("dotprod")
     return out
 
 

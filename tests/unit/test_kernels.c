@@ -16,14 +16,14 @@
 /* Every level this CPU has; level 0 is the references. */
 static int isa_levels(unsigned out[3])
 {
-    unsigned have = isa_detect();
+    static const unsigned level[] = {
+        0, ISA_AVX2, ISA_AVX2 | ISA_AVX512, ISA_NEON, ISA_NEON | ISA_DOTPROD,
+    };
     int n = 0;
 
-    out[n++] = 0;
-    if (have & ISA_AVX2)
-        out[n++] = ISA_AVX2;
-    if (have & ISA_AVX512)
-        out[n++] = ISA_AVX2 | ISA_AVX512;
+    for (size_t i = 0; i < sizeof(level) / sizeof(*level); i++)
+        if (!(level[i] & ~isa_detect()))
+            out[n++] = level[i];
     return n;
 }
 
@@ -207,12 +207,16 @@ Test(kernels, instruction_set_names_are_understood)
     cr_assert(isa_parse("avx2", &isa) && isa == ISA_AVX2);
     cr_assert(isa_parse("avx512", &isa) && isa == (ISA_AVX2 | ISA_AVX512));
     cr_assert(isa_parse("avx512bf16", &isa) && isa == (ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16));
+    cr_assert(isa_parse("neon", &isa) && isa == ISA_NEON);
+    cr_assert(isa_parse("dotprod", &isa) && isa == (ISA_NEON | ISA_DOTPROD));
     cr_assert(isa_parse("auto", &isa) && isa == isa_detect());
     cr_assert(!isa_parse("sse9", &isa));
     cr_assert_str_eq(isa_name(0), "ref");
     cr_assert_str_eq(isa_name(ISA_AVX2), "avx2");
     cr_assert_str_eq(isa_name(ISA_AVX2 | ISA_AVX512), "avx512");
     cr_assert_str_eq(isa_name(ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16), "avx512bf16");
+    cr_assert_str_eq(isa_name(ISA_NEON), "neon");
+    cr_assert_str_eq(isa_name(ISA_NEON | ISA_DOTPROD), "dotprod");
 }
 
 /* The value of a half by its definition: sign, 5 bits of exponent, 10 of fraction. */
