@@ -169,9 +169,7 @@ void ops_unpack_group(struct ops *o, const struct weight *w, int64_t row, int64_
             if (w->scale)
                 scale_blocks(o, w, row + r, at, n, x[r]);
         }
-        for (int64_t c = 0; c < n; c++)
-            for (int r = 0; r < TILE_ROWS; r++)
-                group[c * TILE_ROWS + r] = x[r][c];
+        o->k.transpose(group, TILE_ROWS, x[0], SCALE_SIDE, TILE_ROWS, n);
     }
 }
 
