@@ -107,17 +107,20 @@ struct weight weight_rows(const struct weight *w, int64_t row, int64_t n)
     return view;
 }
 
-/* Multiply a row of an FP8 weight by its blocks' scales. */
-static void scale_blocks(struct ops *o, const struct weight *w, int64_t row, float *x)
-{
-    enum { SIDE = 128 };
-    int64_t n_block = (w->n_col + SIDE - 1) / SIDE;
-    const uint8_t *at = w->scale + (w->row0 + row) / SIDE * n_block * (int64_t)sizeof(float);
+enum { SCALE_SIDE = 128 };
 
-    for (int64_t c = 0; c < w->n_col; c += SIDE, at += sizeof(float)) {
+/* Multiply n values of a row of an FP8 weight, from column `from` (where a block begins) on, by
+ * their blocks' scales. */
+static void scale_blocks(struct ops *o, const struct weight *w, int64_t row, int64_t from,
+                         int64_t n, float *x)
+{
+    int64_t n_block = (w->n_col + SCALE_SIDE - 1) / SCALE_SIDE;
+    int64_t block = (w->row0 + row) / SCALE_SIDE * n_block + from / SCALE_SIDE;
+
+    for (int64_t c = 0; c < n; c += SCALE_SIDE, block++) {
         float scale;
-        memcpy(&scale, at, sizeof(scale));
-        o->k.scale(x + c, scale, w->n_col - c < SIDE ? w->n_col - c : SIDE);
+        memcpy(&scale, w->scale + block * (int64_t)sizeof(scale), sizeof(scale));
+        o->k.scale(x + c, scale, n - c < SCALE_SIDE ? n - c : SCALE_SIDE);
     }
 }
 
@@ -144,13 +147,30 @@ void ops_unpack_row(struct ops *o, const struct weight *w, int64_t row, float *o
     else
         o->k.dequant[w->type](out, w->data + (uint64_t)row * w->row_bytes, w->n_col);
     if (w->scale)
-        scale_blocks(o, w, row, out);
+        scale_blocks(o, w, row, 0, w->n_col, out);
     if (o->k.all_finite(out, w->n_col) || atomic_exchange(&o->failed, true))
         return;
     err_save(&o->error, err_set(ERR_FORMAT, "OPS-03", "tensor '%s', row %lld has a value "
              "that is not finite: the file is damaged; download it again, or list all such rows "
              "with croft show --check", w->name, (long long)(w->row0 + row)));
     atomic_store(&o->failed_done, true);
+}
+
+void ops_unpack_group(struct ops *o, const struct weight *w, int64_t row, int64_t n_row,
+                      float *group)
+{
+    float x[TILE_ROWS][SCALE_SIDE] = { 0 };
+
+    for (int64_t at = 0, n; at < w->n_col; at += n, group += n * TILE_ROWS) {
+        n = w->n_col - at < SCALE_SIDE ? w->n_col - at : SCALE_SIDE;
+        for (int64_t r = 0; r < n_row; r++) {
+            o->k.dequant[w->type](x[r], w->data + (uint64_t)(row + r) * w->row_bytes +
+                                  qtype_row_bytes(w->type, at), n);
+            if (w->scale)
+                scale_blocks(o, w, row + r, at, n, x[r]);
+        }
+        o->k.transpose(group, TILE_ROWS, x[0], SCALE_SIDE, TILE_ROWS, n);
+    }
 }
 
 struct embed_job { struct ops *o; float *x; const struct weight *w; const int32_t *id; };

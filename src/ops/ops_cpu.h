@@ -60,6 +60,11 @@ enum qtype ops_act_of(const struct ops *o, const struct product *p, enum qtype t
 /* The bytes of n_elem activations rounded to q8a, in rows of any length. */
 uint64_t ops_act_bytes(int64_t n_elem);
 
+/* group [n_col, 16] <- n_row (1 .. 16) rows in the file's layout as a group of f32 tiles; missing
+ * rows are 0.  For types without tiles; values that are not finite are the caller's to find. */
+void ops_unpack_group(struct ops *o, const struct weight *w, int64_t row, int64_t n_row,
+                      float *group);
+
 static inline float *ops_row(struct ops *o, int thread)
 {
     return o->row + (int64_t)thread * o->limits.col;

@@ -6,7 +6,9 @@
  *   types with tiles     the type's tile product (kernels/tile.h) on activations rounded once per
  *                        list (to q8a, or to bf16 where that pays), or on f32 ones; rows in the
  *                        file's layout are packed on the way: both layouts give the same bits
- *   all others, --exact  the row is unpacked to f32, then dot[f32]: the definition
+ *   F8_E4M3              the product of f32 tiles: 16 rows are unpacked into a group of them, with
+ *                        their blocks' scales, once for all slots of a job
+ *   --exact              the row is unpacked to f32, then dot[f32]: the definition
  */
 #include "ops/ops_cpu.h"
 
@@ -15,14 +17,15 @@
 /* Few slots are bound by memory: a job is then one group, read as one linear run. */
 enum { FEW_SLOTS = 4, PRODUCTS_MAX = 4096 };
 
-static bool has_tiles(const struct ops *o, enum qtype type)
+/* The type whose tile product a type gets. */
+static enum qtype tile_type(enum qtype type)
 {
-    return !o->exact && tile_has(type);
+    return tile_has(type) ? type : QTYPE_f32;
 }
 
 enum qtype ops_act_of(const struct ops *o, const struct product *p, enum qtype type)
 {
-    if (!has_tiles(o, type))
+    if (o->exact)
         return QTYPE_f32;
     return type == QTYPE_bf16 && o->k.mul_bf16 && !p->f32 ? QTYPE_bf16 : qtype_info[type].act;
 }
@@ -84,14 +87,18 @@ static int job_groups(const struct product *p)
 static const uint8_t *groups_at(struct ops *o, const struct weight *w, int64_t r, int n_group,
                                 int thread)
 {
-    uint64_t group_bytes = tile_group_bytes(w->type, w->n_col);
+    uint64_t group_bytes = tile_group_bytes(tile_type(w->type), w->n_col);
 
     if (w->layout == LAYOUT_tiles)
         return w->data + (uint64_t)(r / TILE_ROWS) * group_bytes;
     for (int g = 0; g < n_group; g++, r += TILE_ROWS) {
+        uint8_t *group = ops_tiles(o, thread) + (uint64_t)g * group_bytes;
         int64_t n = w->n_row - r < TILE_ROWS ? w->n_row - r : TILE_ROWS;
-        tile_pack(w->type, ops_tiles(o, thread) + (uint64_t)g * group_bytes,
-                  w->data + (uint64_t)r * w->row_bytes, w->row_bytes, (int)n, w->n_col);
+        if (tile_has(w->type))
+            tile_pack(w->type, group, w->data + (uint64_t)r * w->row_bytes, w->row_bytes, (int)n,
+                      w->n_col);
+        else
+            ops_unpack_group(o, w, r, n, (float *)group);
     }
     return ops_tiles(o, thread);
 }
@@ -116,7 +123,7 @@ static void tile_block(const struct products_job *j, const struct product *p,
         to[i] = out + i * b->ld;
         x[i] = act == QTYPE_f32 ? (const void *)(j->x + row * j->ld_x) : act_row(j, act, row);
     }
-    (act == QTYPE_bf16 ? o->k.mul_bf16 : o->k.mul[w->type])(&m);
+    (act == QTYPE_bf16 ? o->k.mul_bf16 : o->k.mul[tile_type(w->type)])(&m);
 }
 
 static void unpacked_block(const struct products_job *j, const struct weight *w,
@@ -137,7 +144,7 @@ static void multiply(const struct products_job *j, const struct product *p,
 {
     bool finite = true;
 
-    if (!has_tiles(j->o, w->type)) {
+    if (j->o->exact) {
         unpacked_block(j, w, b, out);
         return;
     }

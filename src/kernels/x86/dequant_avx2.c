@@ -52,6 +52,27 @@ static void dequant_bf16_avx2(float *out, const void *x, int64_t n)
     dequant_bf16(out + i, p + 2 * i, n - i);
 }
 
+/* A code's exponent and fraction are the top of a half's, 2^8 too small; subnormal ones too. */
+static void dequant_f8_e4m3_avx2(float *out, const void *x, int64_t n)
+{
+    const __m256i low = _mm256_set1_epi16(0x7f), nan = _mm256_set1_epi16(0x7e00);
+    const __m256 factor = _mm256_set1_ps(256);
+    const uint8_t *p = x;
+    int64_t i = 0;
+
+    for (; i + 16 <= n; i += 16) {
+        __m256i b = _mm256_cvtepu8_epi16(load16(p + i)), code = _mm256_and_si256(b, low);
+        __m256i h = _mm256_or_si256(_mm256_slli_epi16(code, 7),
+                                    _mm256_slli_epi16(_mm256_andnot_si256(low, b), 8));
+        h = _mm256_or_si256(h, _mm256_and_si256(_mm256_cmpeq_epi16(code, low), nan));
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(h)),
+                                                factor));
+        _mm256_storeu_ps(out + i + 8, _mm256_mul_ps(
+            _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)), factor));
+    }
+    dequant_f8_e4m3(out + i, p + i, n - i);
+}
+
 static void dequant_q4_0_avx2(float *out, const void *x, int64_t n)
 {
     for (const struct block_q4_0 *b = x; n > 0; n -= 32, out += 32, b++) {
@@ -118,6 +139,7 @@ void kernels_add_dequant_avx2(struct kernels *k)
 {
     k->dequant[QTYPE_f16] = dequant_f16_avx2;
     k->dequant[QTYPE_bf16] = dequant_bf16_avx2;
+    k->dequant[QTYPE_f8_e4m3] = dequant_f8_e4m3_avx2;
     k->dequant[QTYPE_q4_0] = dequant_q4_0_avx2;
     k->dequant[QTYPE_q4_1] = dequant_q4_1_avx2;
     k->dequant[QTYPE_q5_0] = dequant_q5_0_avx2;
