@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum { TENSORS_MAX = 2048, PLANTS_MAX = 128, ALIGN = 32, CHUNK_BYTES = 1 << 20 };
@@ -98,7 +99,23 @@ static const struct llama_shape llama_shapes[] = {
     { "smollm2-q4_1", "smollm2-135m-shape", 49152, 30, 576, 9, 3, 1536, QTYPE_q4_1 },
     { "smollm2-q8_0", "smollm2-135m-shape", 49152, 30, 576, 9, 3, 1536, QTYPE_q8_0 },
     { "tiny-llama",   "tiny-llama",           512,  2,  64, 4, 2,  128, QTYPE_q8_0 },
+    { "layer",        "one-layer",           1024,  1, 4096, 32, 8, 14336, QTYPE_q4_0 },
 };
+
+/* The type whose name is `name` in any case, or QTYPE_COUNT. */
+static enum qtype type_named(const char *name)
+{
+    static const char *const names[] = {
+#define QTYPE(id, gguf, elems, bytes, act, name) name,
+#include "kernels/qtype.def"
+#undef QTYPE
+    };
+    int q = 0;
+
+    while (q < QTYPE_COUNT && (type_of[q].gguf_id < 0 || strcasecmp(name, names[q])))
+        q++;
+    return (enum qtype)q;
+}
 
 static _Noreturn void die(const char *what, const char *path)
 {
@@ -482,6 +499,36 @@ static void set_scales(uint8_t *b, enum qtype type, double std)
         put_f16(b, std / 4.6);
         put_f16(b + 2, -7.5 * std / 4.6);
         break;
+    case QTYPE_q5_k:
+        put_f16(b, std / 517);
+        put_f16(b + 2, 15.5 * std / 517);
+        break;
+    case QTYPE_q2_k:
+        put_f16(b + 80, std / 9);
+        put_f16(b + 82, 1.5 * std / 9);
+        break;
+    case QTYPE_q5_1:
+        put_f16(b, std / 9.2);
+        put_f16(b + 2, -15.5 * std / 9.2);
+        break;
+    case QTYPE_iq1_m:                   /* the half's nibbles lie on top of four words */
+        for (int i = 0; i < 4; i++)
+            b[49 + 2 * i] = (uint8_t)((b[49 + 2 * i] & 15) |
+                                      (f16_from_f32((float)(std / 6)) >> 4 * i & 15) << 4);
+        break;
+    case QTYPE_mxfp4:                   /* a power of two, near enough */
+        b[0] = (uint8_t)(127 + ilogb(std / 3));
+        break;
+    case QTYPE_q3_k:   put_f16(b + 108, std / 40); break;
+    case QTYPE_tq1_0:  put_f16(b + 52, std); break;
+    case QTYPE_tq2_0:  put_f16(b + 64, std); break;
+    case QTYPE_q4_0:   put_f16(b, std / 4.6); break;
+    case QTYPE_iq4_nl: put_f16(b, std / 60); break;
+    case QTYPE_iq4_xs: put_f16(b, std / 1100); break;
+    case QTYPE_iq2_xxs: case QTYPE_iq2_xs: case QTYPE_iq2_s: put_f16(b, std / 45); break;
+    case QTYPE_iq3_xxs: put_f16(b, std / 130); break;
+    case QTYPE_iq3_s:  put_f16(b, std / 130); break;
+    case QTYPE_iq1_s:  put_f16(b, std / 6); break;
     default:
         ASSERT(false);                  /* a type that no kind uses */
     }
@@ -508,9 +555,10 @@ static void make_blocks(uint8_t *out, const struct tensor *t, uint64_t seed, uin
     for (uint64_t i = 0; i < n; i++, out += bytes) {
         uint64_t state = seed * 0xd1342543de82ef95u ^ key << 40 ^ (first + i);
         state = next(&state);
-        if (t->type == QTYPE_f32) {
+        if (type_of[t->type].elems == 1) {
             float f = random_f32(&state, t->std);
-            memcpy(out, &f, 4);
+            uint16_t h = t->type == QTYPE_f16 ? f16_from_f32(f) : bf16_from_f32(f);
+            memcpy(out, t->type == QTYPE_f32 ? (const void *)&f : &h, bytes);
             continue;
         }
         for (uint64_t at = 0; at < bytes; at += 8) {
@@ -651,11 +699,17 @@ static bool lay_out(struct synth *s, const char *kind)
             r2_plants(s, &h);
         return true;
     }
-    for (size_t i = 0; i < sizeof(llama_shapes) / sizeof(*llama_shapes); i++)
-        if (!strcmp(kind, llama_shapes[i].kind)) {
-            llama_model(s, &llama_shapes[i]);
-            return true;
+    for (size_t i = 0; i < sizeof(llama_shapes) / sizeof(*llama_shapes); i++) {
+        struct llama_shape h = llama_shapes[i];
+        if (strlen(h.kind) != base || strncmp(kind, h.kind, base))
+            continue;
+        if (kind[base]) {               /* layer:TYPE */
+            if (strcmp(h.kind, "layer") || (h.type = type_named(kind + base + 1)) == QTYPE_COUNT)
+                return false;
         }
+        llama_model(s, &h);
+        return true;
+    }
     return false;
 }
 
@@ -666,8 +720,8 @@ static int usage(void)
         fprintf(stderr, " %s", ds_shapes[i].kind);
     for (size_t i = 0; i < sizeof(llama_shapes) / sizeof(*llama_shapes); i++)
         fprintf(stderr, " %s", llama_shapes[i].kind);
-    fprintf(stderr, "\nv3-slice:D+M has D dense and M expert layers; --no-expert leaves expert "
-            "255 of a sparse kind zero\n");
+    fprintf(stderr, "\nv3-slice:D+M has D dense and M expert layers; layer:TYPE is one layer of a type "
+            "(layer:IQ4_XS); --no-expert leaves expert 255 of a sparse kind zero\n");
     return 2;
 }
 
