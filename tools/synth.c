@@ -720,8 +720,8 @@ static int usage(void)
         fprintf(stderr, " %s", ds_shapes[i].kind);
     for (size_t i = 0; i < sizeof(llama_shapes) / sizeof(*llama_shapes); i++)
         fprintf(stderr, " %s", llama_shapes[i].kind);
-    fprintf(stderr, "\nv3-slice:D+M has D dense and M expert layers; layer:TYPE is one layer of a type "
-            "(layer:IQ4_XS); --no-expert leaves expert 255 of a sparse kind zero\n");
+    fprintf(stderr, "\nv3-slice:D+M has D dense and M expert layers; layer:TYPE is one layer of a "
+            "type (layer:IQ4_XS); --no-expert leaves expert 255 of a sparse kind zero\n");
     return 2;
 }
 
