@@ -168,7 +168,7 @@ static enum err pack(struct loaded *l, bool rows_too)
     uint64_t bytes = model_place_bytes(l->model, rows_too);
     struct progress p;
     struct place_options po = {
-        .n_thread = l->n_thread, .n_numa = l->machine.n_numa, .rows_too = rows_too,
+        .nodes = l->machine.n_numa > 1, .rows_too = rows_too,
         .on_progress = on_progress, .arg = &p,
     };
     double start = clock_s();

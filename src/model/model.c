@@ -229,10 +229,12 @@ uint64_t model_place_bytes(const struct model *m, bool rows_too)
 
 enum err model_place(struct model *m, const struct place_options *o)
 {
+    struct place_options own = *o;
     enum err e;
 
     ASSERT(!m->place && !m->n_mix);
-    if ((e = place_open(&m->place, m->w, m->b.want, o)))
+    own.pool = m->pool;
+    if ((e = place_open(&m->place, m->w, m->b.want, &own)))
         return e;
     if (m->place)
         bind_move(&m->b, m->place);

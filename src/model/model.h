@@ -95,7 +95,8 @@ void model_free(struct model *m);
 
 /* Read the weights into memory, packed for the kernels, in place of the mapped file: at most
  * once, before adapters are added.  Every result keeps its bits.  With o->rows_too what cannot be
- * packed is copied as it is.  Errors: NOMEM, IO, STOPPED; the model is then as before. */
+ * packed is copied as it is; o->pool is the model's own, whatever it says.
+ * Errors: NOMEM, IO, STOPPED; the model is then as before. */
 MUST_CHECK enum err model_place(struct model *m, const struct place_options *o);
 
 /* The memory that takes; and what holds it, or NULL. */

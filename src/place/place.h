@@ -10,6 +10,7 @@
 #define PLACE_PLACE_H
 
 #include "base/err.h"
+#include "base/pool.h"
 #include "formats/weights.h"
 
 #include <stdbool.h>
@@ -22,8 +23,8 @@ enum place_want { PLACE_NOT, PLACE_ROWS, PLACE_TILES };
 enum place_want place_want(const struct tensor_info *t);
 
 struct place_options {
-    int n_thread;                       /* that will compute: for the NUMA nodes they run on */
-    int n_numa;                         /* of the machine; up to 1: nothing is bound */
+    const struct pool *pool;            /* that will compute; NULL: one thread */
+    bool nodes;                         /* put rows on the NUMA nodes of the pool's threads */
     bool rows_too;                      /* take PLACE_ROWS tensors as well: nothing stays mapped */
     /* May be NULL.  Called from the caller's thread ten times a second; false stops. */
     bool (*on_progress)(void *arg, uint64_t done, uint64_t total);

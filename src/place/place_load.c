@@ -14,6 +14,7 @@
 #include "place/place_form.h"
 #include "place/source.h"
 
+#include <hwloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +30,12 @@ struct loader {
     uint8_t *rooms;                     /* [n_reader, room_bytes] */
     uint64_t room_bytes, piece_bytes;
     int n_reader;
-    hwloc_topology_t topo;              /* NULL: one node */
-    int *node;                          /* [n_thread] */
-    int n_thread;
+    hwloc_topology_t topo;              /* NULL: nodes do not matter */
+    const struct pool *pool;
+    int n_thread;                       /* of the pool */
     pthread_mutex_t mutex;              /* guards what follows */
+    struct numa_share *share;           /* [n_thread], of a loop of share_groups */
+    int64_t share_groups;
     pthread_cond_t ended;
     uint64_t next, next_at;             /* tensor taken, and byte of it, of the next piece */
     uint64_t done;
@@ -43,8 +46,20 @@ struct loader {
 
 struct piece { const struct taken *of; uint64_t at, bytes; int node; };
 
+static void plan_shares(struct loader *l, int64_t n_group)
+{
+    if (l->share_groups == n_group)
+        return;
+    l->share_groups = n_group;
+    for (int t = 0; t < l->n_thread; t++) {
+        struct numa_share *s = &l->share[t];
+        s->node = pool_node(l->pool, t);
+        pool_share(l->pool, n_group, t, &s->begin, &s->end);
+    }
+}
+
 /* A piece of tiles is whole groups of rows, on one node. */
-static void cut_piece(const struct loader *l, struct piece *c)
+static void cut_piece(struct loader *l, struct piece *c)
 {
     const struct tensor_info *t = c->of->t;
     uint64_t group = TILE_ROWS * t->row_bytes, left = t->bytes - c->at;
@@ -59,7 +74,8 @@ static void cut_piece(const struct loader *l, struct piece *c)
     if (!l->topo || c->of->layout != LAYOUT_tiles)
         return;
     int64_t n_group = rows / TILE_ROWS, g = (int64_t)(c->at / group) % n_group;
-    c->node = numa_node_of(n_group, l->n_thread, l->node, g, &end);
+    plan_shares(l, n_group);
+    c->node = numa_node_of(l->share, l->n_thread, g, &end);
     if (c->bytes > (uint64_t)(end - g) * group)
         c->bytes = (uint64_t)(end - g) * group;
 }
@@ -86,7 +102,7 @@ static bool next_piece(struct loader *l, struct piece *c)
 /* Pages that this thread touches first will lie on the node, where there is room. */
 static void prefer_node(const struct loader *l, int node)
 {
-    hwloc_obj_t of = hwloc_get_obj_by_type(l->topo, HWLOC_OBJ_NUMANODE, (unsigned)node);
+    hwloc_obj_t of = hwloc_get_numanode_obj_by_os_index(l->topo, (unsigned)node);
 
     if (of)                             /* advice: memory elsewhere is slower, not wrong */
         hwloc_set_membind(l->topo, of->nodeset, HWLOC_MEMBIND_BIND,
@@ -188,8 +204,10 @@ static void choose_sizes(struct loader *l, const struct place_options *o)
 {
     uint64_t widest = 0;
 
-    l->n_reader = o->n_thread < READERS_MIN ? READERS_MIN :
-                  o->n_thread > READERS_MAX ? READERS_MAX : o->n_thread;
+    l->pool = o->pool;
+    l->n_thread = o->pool ? pool_threads(o->pool) : 1;
+    l->n_reader = l->n_thread < READERS_MIN ? READERS_MIN :
+                  l->n_thread > READERS_MAX ? READERS_MAX : l->n_thread;
     l->piece_bytes = PIECE_BYTES;
     while (l->piece_bytes > PIECE_BYTES_MIN &&
            l->piece_bytes * (uint64_t)l->n_reader > l->p->bytes / ROOM_SHARE)
@@ -204,16 +222,14 @@ static void choose_sizes(struct loader *l, const struct place_options *o)
 
 static void look_at_nodes(struct loader *l, const struct place_options *o)
 {
-    if (o->n_numa < 2 || !(l->node = calloc((size_t)o->n_thread, sizeof(*l->node))) ||
-        hwloc_topology_init(&l->topo))
+    hwloc_topology_t topo;
+
+    if (!o->nodes || !l->pool || hwloc_topology_init(&topo))
         return;
-    if (hwloc_topology_load(l->topo)) {
-        hwloc_topology_destroy(l->topo);
-        l->topo = NULL;
-        return;
-    }
-    l->n_thread = o->n_thread;
-    numa_thread_nodes(l->topo, l->n_thread, l->node);
+    if (hwloc_topology_load(topo) == 0)
+        l->topo = topo;
+    else
+        hwloc_topology_destroy(topo);
 }
 
 enum err place_load(struct place *p, const struct weights *w, const struct place_options *o)
@@ -225,9 +241,11 @@ enum err place_load(struct place *p, const struct weights *w, const struct place
 
     choose_sizes(&l, o);
     l.source = calloc((size_t)w->n_file, sizeof(*l.source));
-    if (!l.source ||
+    l.share = calloc((size_t)l.n_thread, sizeof(*l.share));
+    if (!l.source || !l.share ||
         posix_memalign(&rooms, SOURCE_ALIGN, (size_t)(l.room_bytes * (uint64_t)l.n_reader))) {
         free(l.source);
+        free(l.share);
         return err_set(ERR_NOMEM, "PLACE-08", "%s: no memory for %d buffers of %.1f MB to read it; "
                        "close other programs", w->file[0].path, l.n_reader,
                        (double)l.room_bytes / 1e6);
@@ -248,7 +266,7 @@ enum err place_load(struct place *p, const struct weights *w, const struct place
         hwloc_topology_destroy(l.topo);
     for (int i = 0; i < w->n_file; i++)
         source_close(&l.source[i]);
-    free(l.node);
+    free(l.share);
     free(l.source);
     free(rooms);
     return e;

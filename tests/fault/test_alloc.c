@@ -223,7 +223,7 @@ static enum err body_state_load(void)
 static enum err body_place(void)
 {
     struct model_options mo = { .n_thread = 1, .kv_type = QTYPE_f16, .n_batch_max = 1 };
-    struct place_options po = { .n_thread = 1 };
+    struct place_options po = { .nodes = true };
     struct model *m;
     enum err e = model_open(&m, story, &mo);
 

@@ -204,8 +204,6 @@ static const struct gguf_case gguf_bad[] = {
       PACKED_HEAD PACKED_SAYS "\"croft.layout.packed 4:9 4:7 8:1 1:2 " PACKED_BODY },
     { "packed-15-rows", ERR_FORMAT, "(F32, 15 rows)",
       PACKED_HEAD PACKED_SAYS PACKED_FLAG "t:a,0,0,2,15 p:64 z:128" },
-    { "packed-type-without-tiles", ERR_FORMAT, "(IQ2_XS, 16 rows)",
-      PACKED_HEAD PACKED_SAYS PACKED_FLAG "t:a,17,0,256,16 p:64 z:2048" },
     { "packed-alignment-32", ERR_FORMAT, "general.alignment is 32",
       PACKED_HEAD "u:general.alignment=32 s:croft.layout=tiles16 u:croft.layout.version=1 "
       PACKED_FLAG PACKED_BODY },

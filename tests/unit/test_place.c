@@ -2,8 +2,10 @@
  * in any way; failures that are said; rows on NUMA nodes. */
 #include <criterion/criterion.h>
 
+#include "base/seats.h"
 #include "kernels/tile.h"
 #include "model/model.h"
+
 #include "place/numa.h"
 #include "place/packed_file.h"
 #include "temp_file.h"
@@ -63,10 +65,13 @@ static void expect_row(const struct tensor_info *t, int64_t r, const uint8_t *at
     free(row);
 }
 
-static void expect_placed(const struct weights *w, bool rows_too, int n_numa)
+static void expect_placed(const struct weights *w, bool rows_too, bool nodes)
 {
     enum place_want *want = wants_of(w);
-    struct place_options o = { .n_thread = 2, .n_numa = n_numa, .rows_too = rows_too };
+    struct pool_options po = { .n_thread = 2 };
+    struct pool *pool;
+    cr_assert_eq(pool_new(&pool, &po), OK, "%s", err_text());
+    struct place_options o = { .pool = pool, .nodes = nodes, .rows_too = rows_too };
     struct place *p;
     uint64_t bytes, n_tiles = 0;
 
@@ -90,6 +95,7 @@ static void expect_placed(const struct weights *w, bool rows_too, int n_numa)
     }
     cr_assert_gt(n_tiles, 10);
     place_free(p);
+    pool_free(pool);
     free(want);
 }
 
@@ -97,9 +103,9 @@ Test(place, packed_weights_are_the_files_bytes_in_another_order)
 {
     struct weights *w = must_open(MIXED);
 
-    expect_placed(w, false, 1);
-    expect_placed(w, true, 1);
-    expect_placed(w, true, 2);          /* this machine's nodes are asked for, however many */
+    expect_placed(w, false, false);
+    expect_placed(w, true, false);
+    expect_placed(w, true, true);          /* this machine's nodes are asked for, however many */
     weights_free(w);
 }
 
@@ -109,7 +115,7 @@ Test(place, weights_that_were_read_into_memory_are_packed_from_there)
     struct weights *w;
 
     cr_assert_eq(weights_open(&w, MIXED, &in_memory), OK, "%s", err_text());
-    expect_placed(w, false, 1);
+    expect_placed(w, false, false);
     weights_free(w);
 }
 
@@ -128,7 +134,7 @@ Test(place, a_file_outside_the_page_cache_is_packed_alike)
     w = must_open(path);
     cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
     close(fd);
-    expect_placed(w, true, 1);
+    expect_placed(w, true, false);
     weights_free(w);
     free(bytes);
 }
@@ -148,7 +154,7 @@ Test(place, an_interrupt_and_a_file_that_shrinks_are_errors)
     char *bytes;
     size_t len;
     int calls = 0;
-    struct place_options o = { .n_thread = 1, .on_progress = refuse, .arg = &calls };
+    struct place_options o = { .on_progress = refuse, .arg = &calls };
 
     cr_assert_eq(file_read_text(&bytes, &len, STORY, 8 << 20), OK, "%s", err_text());
     const char *path = temp_write(&temp, "m.gguf", bytes, len);
@@ -222,52 +228,47 @@ Test(place, an_interrupted_packed_file_leaves_nothing)
     free(want);
 }
 
-static void nodes_of(const char *shape, int n_thread, int *node)
+/* The shares of a loop over the groups by threads that are seated on a made-up machine. */
+static void expect_shares(const char *shape, int n_thread, int64_t n_group, int n_node)
 {
+    struct numa_share share[16];
+    struct seat_plan plan;
     hwloc_topology_t topo;
+    int seen = 0;
 
     cr_assert_eq(hwloc_topology_init(&topo), 0);
     cr_assert_eq(hwloc_topology_set_synthetic(topo, shape), 0);
     cr_assert_eq(hwloc_topology_load(topo), 0);
-    numa_thread_nodes(topo, n_thread, node);
+    cr_assert(seats_plan(&plan, n_thread, topo, hwloc_topology_get_topology_cpuset(topo)));
+    for (int t = 0; t < n_thread; t++)
+        share[t] = (struct numa_share){ plan.at[t].node, n_group * t / n_thread,
+                                        n_group * (t + 1) / n_thread };
+    for (int64_t g = 0, end; g < n_group; g = end) {
+        int node = numa_node_of(share, n_thread, g, &end);
+        cr_assert(end > g && end <= n_group);
+        cr_assert(g == 0 || node != seen, "a run was cut at group %lld", (long long)g);
+        seen = node;
+        n_node--;
+        for (int t = 0; t < n_thread; t++)      /* every group has the node of its thread */
+            for (int64_t i = share[t].begin; i < share[t].end; i++) {
+                int64_t same;
+                cr_assert(i < g || i >= end || share[t].node == node, "group %lld", (long long)i);
+                cr_assert_eq(numa_node_of(share, n_thread, i, &same), share[t].node);
+            }
+    }
+    cr_assert_eq(n_node, 0);
+    seats_release(&plan);
     hwloc_topology_destroy(topo);
 }
 
-Test(place, threads_are_on_the_nodes_of_their_cores)
-{
-    static const int two[] = { 0, 0, 0, 0, 1, 1, 1, 1, 0, 0 };
-    static const int four[] = { 0, 0, 1, 1, 2, 2, 3, 3 };
-    int node[10];
-
-    nodes_of("numa:2 core:4 pu:2", 10, node);
-    cr_assert_arr_eq(node, two, sizeof(two));
-    nodes_of("pack:2 numa:2 core:2 pu:1", 8, node);
-    cr_assert_arr_eq(node, four, sizeof(four));
-    nodes_of("core:4 pu:2", 4, node);
-    cr_assert_arr_eq(node, ((int[]){ 0, 0, 0, 0 }), 4 * sizeof(int));
-}
-
-/* Every group is on the node of the thread whose share it is in, by the shares' definition. */
 Test(place, rows_lie_on_the_node_of_the_thread_that_reads_them)
 {
-    int node[9];
-
-    nodes_of("numa:2 core:4 pu:2", 8, node);
-    for (int n = 1; n <= 8; n++)
-        for (int64_t n_group = 1; n_group < 70; n_group++) {
-            int64_t end, run_end = 0;
-            int of_run = -1;
-            for (int t = 0; t < n; t++)
-                for (int64_t g = n_group * t / n; g < n_group * (t + 1) / n; g++) {
-                    int got = numa_node_of(n_group, n, node, g, &end);
-                    cr_assert_eq(got, node[t], "group %lld of %lld, %d threads", (long long)g,
-                                 (long long)n_group, n);
-                    cr_assert(g != run_end || got != of_run, "a run was cut at %lld",
-                              (long long)g);
-                    cr_assert(g >= run_end || (end == run_end && got == of_run));
-                    run_end = end;
-                    of_run = got;
-                }
-            cr_assert_eq(run_end, n_group);
-        }
+    expect_shares("numa:2 core:4 pu:2", 8, 448, 2);
+    expect_shares("numa:2 core:4 pu:2", 8, 13, 2);
+    expect_shares("numa:2 core:4 pu:2", 8, 2, 2);
+    expect_shares("numa:2 core:4 pu:2", 8, 1, 1);       /* some shares are empty */
+    expect_shares("numa:2 core:4 pu:2", 2, 448, 2);
+    expect_shares("numa:2 core:4 pu:2", 1, 448, 1);
+    expect_shares("numa:4 core:2 pu:1", 8, 448, 4);
+    expect_shares("core:4 pu:2", 4, 448, 1);
 }
