@@ -9,7 +9,6 @@
 
 #include "kernels/blocks.h"
 #include "kernels/arm/arm.h"
-#include "kernels/tile_open_iq.h"
 
 /* Sums of 16 products for four rows: w[i] has four elements of each row, x sixteen elements. */
 static int32x4_t dot16(const int8x16_t w[4], int8x16_t x);
@@ -28,6 +27,14 @@ TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
         return v;
     return (vec_u)vsubq_u8(vreinterpretq_u8_u32((uint32x4_t)v), vdupq_n_u8((uint8_t)center));
 }
+
+TILE_INLINE vec_u vec_shuffle(vec_u v, vec_u at)
+{
+    return (vec_u)vqtbl1q_u8(vreinterpretq_u8_u32((uint32x4_t)v),
+                             vreinterpretq_u8_u32((uint32x4_t)at));
+}
+#define vec_shuffle vec_shuffle
+#include "kernels/tile_open_iq.h"
 
 /* What follows the products of a block: y += scale * half, y += offset * sum. */
 TILE_INLINE float32x4_t add_scaled(float32x4_t y, const float *scale, const float *offset,
@@ -183,14 +190,14 @@ TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
 
 #include "kernels/tile_drive.h"
 
-/* The types that have a product here, and kernels_add_tile_<isa>(); others keep the reference. */
+/* The types that have a product here, and kernels_add_tile_<isa>(). */
 #define TILE_ARM_TYPES(F, I, isa)                                                           \
     F(f32, isa) F(f16, isa) F(bf16, isa)                                                    \
     I(q4_0, isa) I(q4_1, isa) I(q5_0, isa) I(q5_1, isa) I(q8_0, isa)                        \
     I(q2_k, isa) I(q3_k, isa) I(q4_k, isa) I(q5_k, isa) I(q6_k, isa)                        \
-    I(iq4_nl, isa) I(iq4_xs, isa) I(mxfp4, isa) I(iq2_xxs, isa) I(iq2_xs, isa)              \
-    I(iq2_s, isa) I(iq3_xxs, isa) I(iq3_s, isa) I(iq1_s, isa) I(iq1_m, isa)                 \
-    I(tq1_0, isa) I(tq2_0, isa)
+    I(iq4_nl, isa) I(iq4_xs, isa) I(mxfp4, isa) I(tq1_0, isa) I(tq2_0, isa)                 \
+    I(iq2_xxs, isa) I(iq2_xs, isa) I(iq2_s, isa) I(iq3_xxs, isa) I(iq3_s, isa)              \
+    I(iq1_s, isa) I(iq1_m, isa)
 #define TILE_ARM_FLOAT(id, isa) static DRIVE_FLOAT(id, isa)
 #define TILE_ARM_INTEGER(id, isa) static DRIVE_INTEGER(id, isa)
 #define TILE_ARM_SET(id, isa) k->mul[QTYPE_##id] = tile_mul_##id##_##isa;
