@@ -3,6 +3,7 @@
  * A file for one instruction set includes this after defining
  *   VEC_BYTES                  64, 32 or 16: a vector holds VEC_BYTES / 4 rows
  *   vec_half(p)                as many half floats at p as f32
+ *   vec_bytes(p)               as many bytes at p as lanes
  *   vec_place(v, center)       the bytes of v, stored numbers with that center, as the file's
  *                              products want them (center 128: signed bytes)
  * A panel is a chunk of one group opened: for each four elements a vector of 16 rows times four
@@ -24,19 +25,24 @@ enum { VEC_ROWS = VEC_BYTES / 4 };
 typedef uint32_t vec_u __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t vec_i __attribute__((vector_size(VEC_BYTES)));
 typedef float vec_f __attribute__((vector_size(VEC_BYTES)));
-typedef uint8_t vec_u8 __attribute__((vector_size(VEC_ROWS)));
-typedef int8_t vec_i8 __attribute__((vector_size(VEC_ROWS)));
 typedef uint16_t vec_u16 __attribute__((vector_size(2 * VEC_ROWS)));
-typedef int16_t vec_i16 __attribute__((vector_size(2 * VEC_ROWS)));
 
 struct panel {
     uint8_t q[TILE_CHUNK / 4][TILE_ROWS][4];
     float scale[TILE_CHUNK / 16][TILE_ROWS], offset[TILE_CHUNK / 16][TILE_ROWS];
 } __attribute__((aligned(64)));
 
+/* Before a short loop whose index chooses shifts. */
+#ifdef __clang__
+#define TILE_UNROLL _Pragma("unroll")
+#else
+#define TILE_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 static vec_f vec_half(const uint8_t *p);
+static vec_u vec_bytes(const uint8_t *p);
 static vec_u vec_place(vec_u v, unsigned center);
 
 TILE_INLINE vec_u vec_load(const uint8_t *p)
@@ -63,34 +69,10 @@ TILE_INLINE vec_f byte_f(vec_u v, int j)
     return __builtin_convertvector((vec_i)(v >> 8 * j & 255), vec_f);
 }
 
-/* One byte a row, unsigned or signed, as lanes; in two steps, because compilers take a step of
- * four times the width apart. */
-TILE_INLINE vec_u rows_u8(const uint8_t *p)
-{
-#if VEC_BYTES == 16                     /* four bytes are no vector: shifted copies of a word */
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return (v + (vec_u){ 0 }) >> (vec_u){ 0, 8, 16, 24 } & 255;
-#else
-    vec_u8 v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_convertvector(__builtin_convertvector(v, vec_u16), vec_u);
-#endif
-}
-
+/* One signed byte a row as f32. */
 TILE_INLINE vec_f rows_i8_f(const uint8_t *p)
 {
-#if VEC_BYTES == 16
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_convertvector((vec_i)((v + (vec_u){ 0 }) << (vec_u){ 24, 16, 8, 0 }) >> 24,
-                                   vec_f);
-#else
-    vec_i8 v;
-    memcpy(&v, p, sizeof(v));
-    vec_i wide = __builtin_convertvector(__builtin_convertvector(v, vec_i16), vec_i);
-    return __builtin_convertvector(wide, vec_f);
-#endif
+    return __builtin_convertvector((vec_i)(vec_bytes(p) << 24) >> 24, vec_f);
 }
 
 /* The four lowest bits as bytes 0 or 1. */
@@ -160,14 +142,14 @@ TILE_INLINE void open_q2_k(struct panel *p, int at, const uint8_t *tile, int r)
     vec_f d = vec_half(tile + 16 * 80 + 2 * r), dmin = vec_half(tile + 16 * 82 + 2 * r);
 
     for (int g = 0; g < 16; g++) {
-        vec_u s = rows_u8(tile + 16 * g + r);
+        vec_u s = vec_bytes(tile + 16 * g + r);
         put_f(p->scale[at * 2 + g] + r, d * __builtin_convertvector((vec_i)(s & 15), vec_f));
         put_f(p->offset[at * 2 + g] + r,
               -(dmin * __builtin_convertvector((vec_i)(s >> 4), vec_f)));
     }
     for (int u = 0; u < 16; u++) {
         vec_u v = vec_load(tile + 16 * 16 + 64 * u + 4 * r);
-        for (int s = 0; s < 4; s++)
+        TILE_UNROLL for (int s = 0; s < 4; s++)
             put_quad(p, at * 8 + u / 8 * 32 + s * 8 + u % 8, r, v >> 2 * s & 0x03030303, 0);
     }
 }
@@ -186,7 +168,7 @@ TILE_INLINE void open_q3_k(struct panel *p, int at, const uint8_t *tile, int r)
     for (int u = 0; u < 16; u++) {
         vec_u v = vec_load(tile + 16 * 32 + 64 * u + 4 * r);
         vec_u high = vec_load(tile + 64 * (u % 8) + 4 * r);
-        for (int s = 0; s < 4; s++)
+        TILE_UNROLL for (int s = 0; s < 4; s++)
             put_quad(p, at * 8 + u / 8 * 32 + s * 8 + u % 8, r, (v >> 2 * s & 0x03030303) |
                      (high >> (u / 8 * 4 + s) & 0x01010101) << 2, 4);
     }

@@ -156,7 +156,7 @@ TILE_INLINE void open_iq4_xs(struct panel *p, int at, const uint8_t *tile, int r
 
 TILE_INLINE void open_mxfp4(struct panel *p, int at, const uint8_t *tile, int r)
 {
-    vec_u e = rows_u8(tile + r), tiny = (vec_u)(e < 2);
+    vec_u e = vec_bytes(tile + r), tiny = (vec_u)(e < 2);
 
     put_f(p->scale[at] + r, (vec_f)((tiny & 0x00200000u << (e & 1)) | (~tiny & (e - 1) << 23)));
     open_code_book(p, at, tile + 16, r, placed_table(open_levels_mxfp4, 16));
@@ -200,7 +200,7 @@ TILE_INLINE void open_tq2_0(struct panel *p, int at, const uint8_t *tile, int r)
         put_f(p->scale[at + g] + r, d);
     for (int u = 0; u < 16; u++) {
         vec_u v = vec_load(tile + 64 * u + 4 * r);
-        for (int s = 0; s < 4; s++)
+        TILE_UNROLL for (int s = 0; s < 4; s++)
             put_quad(p, at * 8 + u / 8 * 32 + s * 8 + u % 8, r, v >> 2 * s & 0x03030303, 1);
     }
 }

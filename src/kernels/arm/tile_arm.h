@@ -21,6 +21,14 @@ TILE_INLINE vec_f vec_half(const uint8_t *p)
     return (vec_f)half_to_f32x4(p);
 }
 
+TILE_INLINE vec_u vec_bytes(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return (vec_u)vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(v))));
+}
+
 TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
 {
     if (center == 128)                  /* signed already */

@@ -15,6 +15,11 @@ TILE_INLINE vec_f vec_half(const uint8_t *p)
     return (vec_f)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
+TILE_INLINE vec_u vec_bytes(const uint8_t *p)
+{
+    return (vec_u)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+
 TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
 {
     (void)center;

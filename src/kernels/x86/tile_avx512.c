@@ -15,6 +15,11 @@ TILE_INLINE vec_f vec_half(const uint8_t *p)
     return (vec_f)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
+TILE_INLINE vec_u vec_bytes(const uint8_t *p)
+{
+    return (vec_u)_mm512_cvtepu8_epi32(load16(p));
+}
+
 /* No carry between bytes: an unsigned number has at most six bits, and a center at most 32. */
 TILE_INLINE vec_u vec_place(vec_u v, unsigned center)
 {
