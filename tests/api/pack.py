@@ -177,6 +177,8 @@ def little_memory(folder):
     note, want, seen = "the system refuses", None, set()
     for mb in range(200, 10, -3):
         limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
+        if croft.run(["--version"], preexec_fn=limit).returncode:
+            break                                       # not even the program's own libraries
         out = os.path.join(folder, "out")
         p = croft.run(["logits", model, "--ids", ids, "-o", out, "-t", "1", "-b", "4"],
                       preexec_fn=limit)
