@@ -23,7 +23,8 @@
 
 #include "kernels/kernels.h"
 
-enum { TILE_ROWS = 16, TILE_GROUPS_MAX = 4, TILE_TOK_MAX = 512, TILE_CHUNK = 256 };
+enum { TILE_ROWS = 16, TILE_GROUPS_MAX = 4, TILE_TOK_MAX = 512, TILE_CHUNK = 256,
+       TILE_FEW = 4 };                  /* activation rows that memory, not arithmetic, limits */
 
 struct tile_unit { uint8_t size, count; };
 

@@ -16,7 +16,7 @@
 /* Ask for the tiles that come after these, when memory is what limits. */
 TILE_INLINE void prefetch_tiles(const struct tile_mul *m, const uint8_t *tile, int64_t bytes)
 {
-    if (m->n_x > 4)
+    if (m->n_x > TILE_FEW)
         return;
     for (int64_t at = 0; at < bytes; at += 64)
         __builtin_prefetch(tile + TILE_PREFETCH_BYTES + at, 0, 3);
@@ -30,43 +30,58 @@ static void store_acc(const struct tile_mul *m)
         memcpy(m->y[i], m->acc + i * n, (size_t)n * sizeof(float));
 }
 
+/* The groups that are opened side by side: all of them, so that an activation row is read once
+ * for many weights; or one, so that the weights are one linear run where they are what is read. */
+TILE_INLINE int groups_at_once(const struct tile_mul *m)
+{
+    return m->n_x > TILE_FEW ? m->n_group : 1;
+}
+
 #define DRIVE_INTEGER(id, isa)                                                              \
-void tile_mul_##id##_##isa(const struct tile_mul *m)                                        \
+TILE_INLINE void open_groups_##id(const struct tile_mul *m, struct panel *p, int first,     \
+                                  int n_group, int64_t at, int n)                           \
 {                                                                                           \
-    enum { BLOCK = sizeof(struct block_##id), ELEMS = id##_ELEMS, TILES = TILE_CHUNK / ELEMS }; \
-    const uint64_t group_bytes = tile_group_bytes(QTYPE_##id, m->n);                        \
+    enum { BLOCK = sizeof(struct block_##id), ELEMS = id##_ELEMS };                         \
+                                                                                            \
+    for (int g = 0; g < n_group; g++) {                                                     \
+        const uint8_t *tile = m->group + (uint64_t)(at / ELEMS * 16 * BLOCK) +              \
+                              (uint64_t)(first + g) * tile_group_bytes(QTYPE_##id, m->n);   \
+        prefetch_tiles(m, tile, n / ELEMS * 16 * BLOCK);                                    \
+        for (int b = 0; b < n / ELEMS; b++)                                                 \
+            for (int r = 0; r < TILE_ROWS; r += VEC_ROWS)                                   \
+                open_##id(&p[g], b * ELEMS / 32, tile + b * 16 * BLOCK, r);                 \
+    }                                                                                       \
+}                                                                                           \
+static void tile_mul_##id##_##isa(const struct tile_mul *m)                                 \
+{                                                                                           \
+    int step = groups_at_once(m);                                                           \
     struct panel p[TILE_GROUPS_MAX];                                                        \
                                                                                             \
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));           \
-    for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {                                     \
-        int n = m->n - at < TILE_CHUNK ? (int)(m->n - at) : TILE_CHUNK;                     \
-        for (int g = 0; g < m->n_group; g++) {                                              \
-            const uint8_t *tile = m->group + (uint64_t)g * group_bytes +                    \
-                                  (uint64_t)(at / ELEMS * 16 * BLOCK);                      \
-            prefetch_tiles(m, tile, n / ELEMS * 16 * BLOCK);                                \
-            for (int b = 0; b < n / ELEMS; b++)                                             \
-                for (int r = 0; r < TILE_ROWS; r += VEC_ROWS)                               \
-                    open_##id(&p[g], b * ELEMS / 32, tile + b * 16 * BLOCK, r);             \
+    for (int first = 0; first < m->n_group; first += step)                                  \
+        for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {                                 \
+            int n = m->n - at < TILE_CHUNK ? (int)(m->n - at) : TILE_CHUNK;                 \
+            open_groups_##id(m, p, first, step, at, n);                                     \
+            for (int g = 0; g < step; g += 2)                                               \
+                add_panels(m, p + g, step - g < 2 ? 1 : 2, first + g, at, n, m->acc,        \
+                           id##_KIND, id##_CENTER);                                         \
         }                                                                                   \
-        for (int g = 0; g < m->n_group; g += 2)                                             \
-            add_panels(m, p + g, m->n_group - g < 2 ? 1 : 2, g, at, n, m->acc, id##_KIND,   \
-                       id##_CENTER);                                                        \
-    }                                                                                       \
     store_acc(m);                                                                           \
 }
 
 #define DRIVE_FLOAT(id, isa)                                                                \
-void tile_mul_##id##_##isa(const struct tile_mul *m)                                        \
+static void tile_mul_##id##_##isa(const struct tile_mul *m)                                 \
 {                                                                                           \
     const int64_t size = qtype_info[QTYPE_##id].block_bytes;                                \
     const uint64_t group_bytes = tile_group_bytes(QTYPE_##id, m->n);                        \
+    int step = groups_at_once(m) < 2 ? 1 : 2;                                               \
     float w[2 * TILE_CHUNK * TILE_ROWS] __attribute__((aligned(64)));                       \
                                                                                             \
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));           \
-    for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {                                     \
-        int n = m->n - at < TILE_CHUNK ? (int)(m->n - at) : TILE_CHUNK;                     \
-        for (int g = 0; g < m->n_group; g += 2) {                                           \
-            int n_p = m->n_group - g < 2 ? 1 : 2;                                           \
+    for (int g = 0; g < m->n_group; g += step)                                              \
+        for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {                                 \
+            int n = m->n - at < TILE_CHUNK ? (int)(m->n - at) : TILE_CHUNK;                 \
+            int n_p = m->n_group - g < step ? m->n_group - g : step;                        \
             for (int i = 0; i < n_p; i++) {                                                 \
                 const uint8_t *tile = m->group + (uint64_t)(g + i) * group_bytes +          \
                                       (uint64_t)(at * TILE_ROWS * size);                    \
@@ -76,7 +91,6 @@ void tile_mul_##id##_##isa(const struct tile_mul *m)                            
             }                                                                               \
             add_floats(m, w, n_p, g, at, n, m->acc);                                        \
         }                                                                                   \
-    }                                                                                       \
     store_acc(m);                                                                           \
 }
 

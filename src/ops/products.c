@@ -14,8 +14,7 @@
 
 #include <string.h>
 
-/* Few slots are bound by memory: a job is then one group, read as one linear run. */
-enum { FEW_SLOTS = 4, PRODUCTS_MAX = 4096 };
+enum { PRODUCTS_MAX = 4096 };
 
 /* The type whose tile product a type gets. */
 static enum qtype tile_type(enum qtype type)
@@ -77,10 +76,11 @@ static int64_t x_row(const struct products_job *j, int64_t s)
     return j->index ? j->index[s] : s;
 }
 
-/* Groups of 16 rows that a job takes at once. */
+/* Groups of 16 rows that a job takes at once.  Short jobs balance the threads of a step that is
+ * over in microseconds. */
 static int job_groups(const struct product *p)
 {
-    return p->slot_end - p->slot_begin > FEW_SLOTS ? TILE_GROUPS_MAX : 1;
+    return p->slot_end - p->slot_begin > TILE_FEW ? TILE_GROUPS_MAX : 2;
 }
 
 /* The groups from row r on in tiles: as they lie, or packed into the thread's scratch. */
