@@ -7,6 +7,8 @@
  *       bit 1: an offset), center as in tile.def
  *   add_floats(m, w, n_p, col, x_at, n, acc)         the same for a float type: w [n_p][n][16] f32
  *   vec_float_<type>(p)                              VEC_ROWS values of a float type as f32
+ *   one_row_<type>(m)                                true when it has done a product with one
+ *       activation row without a panel; NO_ONE_ROW(type) where that is not worth it
  * Panels hold 256 columns, opened once for all activation rows: the opening costs what two or
  * three rows' products do, so a matrix-vector product bound by memory can afford it too.
  */
@@ -21,6 +23,9 @@ TILE_INLINE void prefetch_tiles(const struct tile_mul *m, const uint8_t *tile, i
     for (int64_t at = 0; at < bytes; at += 64)
         __builtin_prefetch(tile + TILE_PREFETCH_BYTES + at, 0, 3);
 }
+
+#define NO_ONE_ROW(id) \
+TILE_INLINE bool one_row_##id(const struct tile_mul *m) { (void)m; return false; }
 
 static void store_acc(const struct tile_mul *m)
 {
@@ -57,6 +62,8 @@ static void tile_mul_##id##_##isa(const struct tile_mul *m)                     
     int step = groups_at_once(m);                                                           \
     struct panel p[TILE_GROUPS_MAX];                                                        \
                                                                                             \
+    if (one_row_##id(m))                                                                    \
+        return;                                                                             \
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));           \
     for (int first = 0; first < m->n_group; first += step)                                  \
         for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {                                 \
@@ -77,6 +84,8 @@ static void tile_mul_##id##_##isa(const struct tile_mul *m)                     
     int step = groups_at_once(m) < 2 ? 1 : 2;                                               \
     float w[2 * TILE_CHUNK * TILE_ROWS] __attribute__((aligned(64)));                       \
                                                                                             \
+    if (one_row_##id(m))                                                                    \
+        return;                                                                             \
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));           \
     for (int g = 0; g < m->n_group; g += step)                                              \
         for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {                                 \
@@ -93,13 +102,5 @@ static void tile_mul_##id##_##isa(const struct tile_mul *m)                     
         }                                                                                   \
     store_acc(m);                                                                           \
 }
-
-/* What tile.def says of each type, as constants. */
-enum {
-#define TILE(id, elems, center, per, offset, ...) \
-    id##_ELEMS = elems, id##_KIND = (per == 16) | (offset) << 1, id##_CENTER = center,
-#include "kernels/tile.def"
-#undef TILE
-};
 
 #endif

@@ -82,152 +82,173 @@ TILE_INLINE vec_u spread4(vec_u bits)
     return (bits | bits << 7 | bits << 14 | bits << 21) & 0x01010101;
 }
 
-TILE_INLINE void open_nibbles(struct panel *p, int at, const uint8_t *qs, int r, unsigned center)
+/* Of each type whose numbers can be had four at a time: scales_<id>, the scales and offsets of a
+ * tile's rows r .., and quad_<id>, elements 4i .. 4i + 3 of the tile's s-th 32, as stored. */
+typedef float tile_scales[TILE_ROWS];
+
+TILE_INLINE vec_u nibble(vec_u v, bool high)
 {
-    for (int i = 0; i < 4; i++) {
-        vec_u v = vec_load(qs + 64 * i + 4 * r);
-        put_quad(p, at * 8 + i, r, v & 0x0f0f0f0f, center);
-        put_quad(p, at * 8 + 4 + i, r, v >> 4 & 0x0f0f0f0f, center);
-    }
+    return (high ? v >> 4 : v) & 0x0f0f0f0f;
 }
 
-TILE_INLINE void open_nibbles_5(struct panel *p, int at, const uint8_t *qh, const uint8_t *qs,
-                                int r, unsigned center)
+TILE_INLINE vec_u quad_q4_0(const uint8_t *tile, int r, int s, int i)
 {
-    vec_u high = vec_load(qh + 4 * r);
-
-    for (int i = 0; i < 4; i++) {
-        vec_u v = vec_load(qs + 64 * i + 4 * r);
-        put_quad(p, at * 8 + i, r, (v & 0x0f0f0f0f) | spread4(high >> 4 * i) << 4, center);
-        put_quad(p, at * 8 + 4 + i, r,
-                 (v >> 4 & 0x0f0f0f0f) | spread4(high >> (16 + 4 * i)) << 4, center);
-    }
+    (void)s;
+    return nibble(vec_load(tile + 16 * 2 + 64 * (i % 4) + 4 * r), i >= 4);
 }
 
-TILE_INLINE void open_q4_0(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE void scales_q4_0(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
-    put_f(p->scale[at] + r, vec_half(tile + 2 * r));
-    open_nibbles(p, at, tile + 16 * 2, r, 8);
+    (void)offset;
+    put_f(scale[0] + r, vec_half(tile + 2 * r));
 }
 
-TILE_INLINE void open_q4_1(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q4_1(const uint8_t *tile, int r, int s, int i)
 {
-    put_f(p->scale[at] + r, vec_half(tile + 2 * r));
-    put_f(p->offset[at] + r, vec_half(tile + 16 * 2 + 2 * r));
-    open_nibbles(p, at, tile + 16 * 4, r, 0);
+    return quad_q4_0(tile + 16 * 2, r, s, i);
 }
 
-TILE_INLINE void open_q5_0(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE void scales_q4_1(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
-    put_f(p->scale[at] + r, vec_half(tile + 2 * r));
-    open_nibbles_5(p, at, tile + 16 * 2, tile + 16 * 6, r, 16);
+    put_f(scale[0] + r, vec_half(tile + 2 * r));
+    put_f(offset[0] + r, vec_half(tile + 16 * 2 + 2 * r));
 }
 
-TILE_INLINE void open_q5_1(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q5_0(const uint8_t *tile, int r, int s, int i)
 {
-    put_f(p->scale[at] + r, vec_half(tile + 2 * r));
-    put_f(p->offset[at] + r, vec_half(tile + 16 * 2 + 2 * r));
-    open_nibbles_5(p, at, tile + 16 * 4, tile + 16 * 8, r, 0);
+    vec_u high = vec_load(tile + 16 * 2 + 4 * r) >> 4 * i;
+    return quad_q4_0(tile + 16 * 4, r, s, i) | spread4(high) << 4;
 }
 
-TILE_INLINE void open_q8_0(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE void scales_q5_0(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
-    put_f(p->scale[at] + r, vec_half(tile + 2 * r));
-    for (int i = 0; i < 8; i++)
-        put_quad(p, at * 8 + i, r, vec_load(tile + 16 * 2 + 64 * i + 4 * r), 128);
+    scales_q4_0(scale, offset, tile, r);
 }
 
-TILE_INLINE void open_q2_k(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q5_1(const uint8_t *tile, int r, int s, int i)
+{
+    return quad_q5_0(tile + 16 * 2, r, s, i);
+}
+
+TILE_INLINE void scales_q5_1(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
+{
+    scales_q4_1(scale, offset, tile, r);
+}
+
+TILE_INLINE vec_u quad_q8_0(const uint8_t *tile, int r, int s, int i)
+{
+    (void)s;
+    return vec_load(tile + 16 * 2 + 64 * i + 4 * r);
+}
+
+TILE_INLINE void scales_q8_0(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
+{
+    scales_q4_0(scale, offset, tile, r);
+}
+
+TILE_INLINE vec_u quad_q2_k(const uint8_t *tile, int r, int s, int i)
+{
+    return vec_load(tile + 16 * 16 + 64 * (s / 4 * 8 + i) + 4 * r) >> s % 4 * 2 & 0x03030303;
+}
+
+TILE_INLINE void scales_q2_k(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
     vec_f d = vec_half(tile + 16 * 80 + 2 * r), dmin = vec_half(tile + 16 * 82 + 2 * r);
 
     for (int g = 0; g < 16; g++) {
-        vec_u s = vec_bytes(tile + 16 * g + r);
-        put_f(p->scale[at * 2 + g] + r, d * __builtin_convertvector((vec_i)(s & 15), vec_f));
-        put_f(p->offset[at * 2 + g] + r,
-              -(dmin * __builtin_convertvector((vec_i)(s >> 4), vec_f)));
-    }
-    for (int u = 0; u < 16; u++) {
-        vec_u v = vec_load(tile + 16 * 16 + 64 * u + 4 * r);
-        TILE_UNROLL for (int s = 0; s < 4; s++)
-            put_quad(p, at * 8 + u / 8 * 32 + s * 8 + u % 8, r, v >> 2 * s & 0x03030303, 0);
+        vec_u v = vec_bytes(tile + 16 * g + r);
+        put_f(scale[g] + r, d * __builtin_convertvector((vec_i)(v & 15), vec_f));
+        put_f(offset[g] + r, -(dmin * __builtin_convertvector((vec_i)(v >> 4), vec_f)));
     }
 }
 
-TILE_INLINE void open_q3_k(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q3_k(const uint8_t *tile, int r, int s, int i)
 {
-    const uint8_t *sc = tile + 16 * 96 + 4 * r;
-    vec_f d = vec_half(tile + 16 * 108 + 2 * r);
-    vec_u low[2] = { vec_load(sc), vec_load(sc + 64) }, top = vec_load(sc + 128);
+    vec_u high = vec_load(tile + 64 * i + 4 * r) >> s & 0x01010101;
+    return quad_q2_k(tile + 16 * 16, r, s, i) | high << 2;
+}
 
+TILE_INLINE void scales_q3_k(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
+{
+    const uint8_t *at = tile + 16 * 96 + 4 * r;
+    vec_f d = vec_half(tile + 16 * 108 + 2 * r);
+    vec_u low[2] = { vec_load(at), vec_load(at + 64) }, top = vec_load(at + 128);
+
+    (void)offset;
     for (int g = 0; g < 16; g++) {
-        vec_u s = (low[g / 4 % 2] >> g / 8 * 4 & 0x0f0f0f0f) |
+        vec_u v = (low[g / 4 % 2] >> g / 8 * 4 & 0x0f0f0f0f) |
                   (top >> g / 4 * 2 & 0x03030303) << 4;
-        put_f(p->scale[at * 2 + g] + r, d * (byte_f(s, g % 4) - 32));
-    }
-    for (int u = 0; u < 16; u++) {
-        vec_u v = vec_load(tile + 16 * 32 + 64 * u + 4 * r);
-        vec_u high = vec_load(tile + 64 * (u % 8) + 4 * r);
-        TILE_UNROLL for (int s = 0; s < 4; s++)
-            put_quad(p, at * 8 + u / 8 * 32 + s * 8 + u % 8, r, (v >> 2 * s & 0x03030303) |
-                     (high >> (u / 8 * 4 + s) & 0x01010101) << 2, 4);
+        put_f(scale[g] + r, d * (byte_f(v, g % 4) - 32));
     }
 }
 
-/* The eight scales and minima of q4_k and q5_k, and their factors. */
-TILE_INLINE void open_scales_k(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q4_k(const uint8_t *tile, int r, int s, int i)
+{
+    return nibble(vec_load(tile + 16 * 16 + 64 * (s / 2 * 8 + i) + 4 * r), s % 2);
+}
+
+TILE_INLINE void scales_q4_k(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
     vec_f d = vec_half(tile + 2 * r), dmin = vec_half(tile + 16 * 2 + 2 * r);
     vec_u a = vec_load(tile + 16 * 4 + 4 * r), b = vec_load(tile + 16 * 8 + 4 * r);
     vec_u c = vec_load(tile + 16 * 12 + 4 * r);
-    vec_u scale[2] = { a & 0x3f3f3f3f, (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4 };
-    vec_u min[2] = { b & 0x3f3f3f3f, (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4 };
+    vec_u sc[2] = { a & 0x3f3f3f3f, (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4 };
+    vec_u mn[2] = { b & 0x3f3f3f3f, (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4 };
 
-    for (int g = 0; g < 8; g++) {
-        put_f(p->scale[at + g] + r, d * byte_f(scale[g / 4], g % 4));
-        put_f(p->offset[at + g] + r, -(dmin * byte_f(min[g / 4], g % 4)));
+    TILE_UNROLL for (int g = 0; g < 8; g++) {
+        put_f(scale[g] + r, d * byte_f(sc[g / 4], g % 4));
+        put_f(offset[g] + r, -(dmin * byte_f(mn[g / 4], g % 4)));
     }
 }
 
-TILE_INLINE void open_q4_k(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q5_k(const uint8_t *tile, int r, int s, int i)
 {
-    open_scales_k(p, at, tile, r);
-    for (int u = 0; u < 32; u++) {
-        vec_u v = vec_load(tile + 16 * 16 + 64 * u + 4 * r);
-        int quad = at * 8 + u / 8 * 16 + u % 8;
-        put_quad(p, quad, r, v & 0x0f0f0f0f, 0);
-        put_quad(p, quad + 8, r, v >> 4 & 0x0f0f0f0f, 0);
-    }
+    vec_u high = vec_load(tile + 16 * 16 + 64 * i + 4 * r) >> s & 0x01010101;
+    return quad_q4_k(tile + 16 * 32, r, s, i) | high << 4;
 }
 
-TILE_INLINE void open_q5_k(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE void scales_q5_k(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
-    open_scales_k(p, at, tile, r);
-    for (int u = 0; u < 32; u++) {
-        vec_u v = vec_load(tile + 16 * 48 + 64 * u + 4 * r);
-        vec_u high = vec_load(tile + 16 * 16 + 64 * (u % 8) + 4 * r) >> u / 8 * 2;
-        int quad = at * 8 + u / 8 * 16 + u % 8;
-        put_quad(p, quad, r, (v & 0x0f0f0f0f) | (high & 0x01010101) << 4, 0);
-        put_quad(p, quad + 8, r, (v >> 4 & 0x0f0f0f0f) | (high >> 1 & 0x01010101) << 4, 0);
-    }
+    scales_q4_k(scale, offset, tile, r);
 }
 
-TILE_INLINE void open_q6_k(struct panel *p, int at, const uint8_t *tile, int r)
+TILE_INLINE vec_u quad_q6_k(const uint8_t *tile, int r, int s, int i)
+{
+    int half = s / 4, part = s % 4;
+    vec_u low = vec_load(tile + 64 * (half * 16 + part % 2 * 8 + i) + 4 * r);
+    vec_u high = vec_load(tile + 16 * 128 + 64 * (half * 8 + i) + 4 * r);
+    return nibble(low, part >= 2) | (high >> part * 2 & 0x03030303) << 4;
+}
+
+TILE_INLINE void scales_q6_k(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)
 {
     vec_f d = vec_half(tile + 16 * 208 + 2 * r);
 
+    (void)offset;
     for (int g = 0; g < 16; g++)
-        put_f(p->scale[at * 2 + g] + r, d * rows_i8_f(tile + 16 * (192 + g) + r));
-    for (int u = 0; u < 16; u++) {
-        const uint8_t *ql = tile + 64 * (u / 8 * 16 + u % 8) + 4 * r;
-        vec_u a = vec_load(ql), b = vec_load(ql + 64 * 8);
-        vec_u high = vec_load(tile + 16 * 128 + 64 * u + 4 * r);
-        int quad = at * 8 + u / 8 * 32 + u % 8;
-        put_quad(p, quad, r, (a & 0x0f0f0f0f) | (high & 0x03030303) << 4, 32);
-        put_quad(p, quad + 8, r, (b & 0x0f0f0f0f) | (high >> 2 & 0x03030303) << 4, 32);
-        put_quad(p, quad + 16, r, (a >> 4 & 0x0f0f0f0f) | (high >> 4 & 0x03030303) << 4, 32);
-        put_quad(p, quad + 24, r, (b >> 4 & 0x0f0f0f0f) | (high >> 6 & 0x03030303) << 4, 32);
-    }
+        put_f(scale[g] + r, d * rows_i8_f(tile + 16 * (192 + g) + r));
 }
+
+/* What tile.def says of each type, as constants. */
+enum {
+#define TILE(id, elems, center, per, offset, ...) \
+    id##_ELEMS = elems, id##_KIND = (per == 16) | (offset) << 1, id##_CENTER = center,
+#include "kernels/tile.def"
+#undef TILE
+};
+
+#define OPEN(id)                                                                            \
+TILE_INLINE void open_##id(struct panel *p, int at, const uint8_t *tile, int r)             \
+{                                                                                           \
+    int first = id##_KIND & 1 ? 2 * at : at;                                                \
+                                                                                            \
+    scales_##id(p->scale + first, p->offset + first, tile, r);                              \
+    TILE_UNROLL for (int s = 0; s < id##_ELEMS / 32; s++)                                   \
+        TILE_UNROLL for (int i = 0; i < 8; i++)                                             \
+            put_quad(p, (at + s) * 8 + i, r, quad_##id(tile, r, s, i), id##_CENTER);        \
+}
+OPEN(q4_0) OPEN(q4_1) OPEN(q5_0) OPEN(q5_1) OPEN(q8_0)
+OPEN(q2_k) OPEN(q3_k) OPEN(q4_k) OPEN(q5_k) OPEN(q6_k)
+#undef OPEN
 
 #endif
