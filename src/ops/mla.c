@@ -28,7 +28,7 @@
 enum {
     RUN_ROWS = 1024, BLOCK_ROWS = 48,           /* expanded */
     SLICE_ROWS = 16, HEAD_BLOCK = 32,           /* absorbed */
-    CHUNK_PAGES = 4, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
+    CHUNK_PAGES = 2, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
     STRIP = 64, K_STRIP = 16,                   /* rows of k_b, of kv_b unpacked at a time */
     TOK_PART = 11, PARTS = (KV_PAGE_TOK + TOK_PART - 1) / TOK_PART,  /* between prefetches */
 };

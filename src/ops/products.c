@@ -14,7 +14,8 @@
 
 #include <string.h>
 
-enum { PRODUCTS_MAX = 4096 };
+/* So few activations are rounded sooner than another thread takes a part of them. */
+enum { ROUND_ALONE = 8192, PRODUCTS_MAX = 4096 };
 
 /* The type whose tile product a type gets. */
 static enum qtype tile_type(enum qtype type)
@@ -235,7 +236,10 @@ void products_run(struct ops *o, const struct product *p, int n_product, const f
     }
     if (j.q8a || j.bf16) {
         ASSERT(n_x * p[0].w.n_col <= o->limits.act_elem);
-        pool_run(o->pool, n_x, round_row, &j);
+        for (int64_t i = 0; i < n_x && n_x * p[0].w.n_col <= ROUND_ALONE; i++)
+            round_row(&j, i, 0);
+        if (n_x * p[0].w.n_col > ROUND_ALONE)
+            pool_run(o->pool, n_x, round_row, &j);
     }
     pool_run(o->pool, n_job, product_job, &j);
 }
