@@ -74,6 +74,8 @@ def levels():
         out.append("avx2")
         if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= flags:
             out.append("avx512")
+            if "avx512_bf16" in flags:
+                out.append("avx512bf16")
     if "asimd" in flags:
         out.append("neon")
         if "asimddp" in flags:
