@@ -433,13 +433,15 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
         int64_t n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
         struct attn_page p = { k, j->rows->pos + row, n_head, start, sh->scale, s.page, ld,
                                sh->lora };
-        attn_unpack(k, kv, j->layer, 0, start, n_tok, 0, sh->lora, s.page, ld);
-        attn_unpack(k, kv, j->layer, 1, start, n_tok, 0, sh->rope, s.page + sh->lora, ld);
         for (int64_t t = 0; t < n_tok; t += TOK_PART) {
+            int64_t part = n_tok - t < TOK_PART ? n_tok - t : TOK_PART;
+            float *page = s.page + t * ld;
             if (start + KV_PAGE_TOK < end)
                 attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, t / TOK_PART, PARTS);
-            k->mat_mul(s.score_t + t * n_head, n_head, s.page + t * ld, ld, s.q_t, n_head,
-                       n_tok - t < TOK_PART ? n_tok - t : TOK_PART, n_head, n, false);
+            attn_unpack(k, kv, j->layer, 0, start + t, part, 0, sh->lora, page, ld);
+            attn_unpack(k, kv, j->layer, 1, start + t, part, 0, sh->rope, page + sh->lora, ld);
+            k->mat_mul(s.score_t + t * n_head, n_head, page, ld, s.q_t, n_head, part, n_head, n,
+                       false);
         }
         k->transpose(s.score, KV_PAGE_TOK, s.score_t, n_head, n_tok, n_head);
         attn_add_page(&p, state, z, sh->lora, s.score, n_head);

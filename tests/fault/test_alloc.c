@@ -73,7 +73,7 @@ int __wrap_posix_memalign(void **p, size_t align, size_t n)
 }
 
 /* From the n-th read on nothing can be read, or every read is short. */
-static enum { READS_WORK, READS_FAIL, READS_END, READS_SHORT } reads;
+static enum reads { READS_WORK, READS_FAIL, READS_END, READS_SHORT } reads;
 static atomic_long reads_left;
 
 ssize_t __real_pread(int fd, void *to, size_t n, off_t at);
@@ -247,7 +247,7 @@ static enum err body_packed_file(void)
 }
 
 /* Every read of a body fails, or comes to the end of the file; how many were tried, 0: badly. */
-static long fail_reads(enum err (*body)(void), int how)
+static long fail_reads(enum err (*body)(void), enum reads how)
 {
     for (long n = 0;; n++) {
         reads = how;
