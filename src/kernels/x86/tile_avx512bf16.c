@@ -12,15 +12,21 @@ enum { TOK = 6, PAIRS = TILE_CHUNK / 2 };
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* A panel's pairs (k, k + 1) of 16 rows as 32-bit lanes; a last odd column has a zero beside it. */
+/* Columns k and k + 1 of 16 rows as pairs in 32-bit lanes; a last odd column has zeros beside. */
+INLINE __m512i column_pair(const uint8_t *tile, int k, int n)
+{
+    __m512i a = _mm512_cvtepu16_epi32(load32(tile + k * 32));
+
+    if (k + 1 == n)
+        return a;
+    return _mm512_or_si512(a, _mm512_slli_epi32(_mm512_cvtepu16_epi32(load32(tile + (k + 1) * 32)),
+                                                16));
+}
+
 static void open_pairs(uint32_t (*w)[TILE_ROWS], const uint8_t *tile, int n)
 {
-    for (int k = 0; k < n; k += 2) {
-        __m512i a = _mm512_cvtepu16_epi32(load32(tile + k * 32)), b = _mm512_setzero_si512();
-        if (k + 1 < n)
-            b = _mm512_slli_epi32(_mm512_cvtepu16_epi32(load32(tile + (k + 1) * 32)), 16);
-        _mm512_store_si512(w[k / 2], _mm512_or_si512(a, b));
-    }
+    for (int k = 0; k < n; k += 2)
+        _mm512_store_si512(w[k / 2], column_pair(tile, k, n));
 }
 
 INLINE __m512bh pair(const uint16_t *x, int k, int n)
@@ -80,11 +86,46 @@ INLINE void add_rows(const struct tile_mul *m, uint32_t (*w)[PAIRS][TILE_ROWS], 
     }
 }
 
+/* One activation row, without a panel: two groups side by side, because one chain of sums would
+ * wait for itself. */
+static void one_row(const struct tile_mul *m)
+{
+    uint64_t group = tile_group_bytes(QTYPE_bf16, m->n);
+    const uint16_t *x = m->x[0];
+
+    for (int g = 0; g < m->n_group; g += 2) {
+        const uint8_t *a = m->group + (uint64_t)g * group, *b = g + 1 < m->n_group ? a + group : a;
+        __m512 sum_a = _mm512_setzero_ps(), sum_b = sum_a;
+        for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {
+            int n = m->n - at < TILE_CHUNK ? (int)(m->n - at) : TILE_CHUNK;
+            __m512 add_a = _mm512_setzero_ps(), add_b = add_a;
+            for (int k = 0; k < n; k += 2) {
+                __m512bh v = k + 1 < n ? pair(x + at, k, k + 2) : pair(x + at, k, k + 1);
+                __builtin_prefetch(a + k * 32 + TILE_PREFETCH_BYTES, 0, 3);
+                __builtin_prefetch(b + k * 32 + TILE_PREFETCH_BYTES, 0, 3);
+                add_a = _mm512_dpbf16_ps(add_a, (__m512bh)column_pair(a, k, n), v);
+                add_b = _mm512_dpbf16_ps(add_b, (__m512bh)column_pair(b, k, n), v);
+            }
+            sum_a = _mm512_add_ps(sum_a, add_a);
+            sum_b = _mm512_add_ps(sum_b, add_b);
+            a += TILE_CHUNK * 32;
+            b += TILE_CHUNK * 32;
+        }
+        _mm512_storeu_ps(m->y[0] + g * TILE_ROWS, sum_a);
+        if (g + 1 < m->n_group)
+            _mm512_storeu_ps(m->y[0] + (g + 1) * TILE_ROWS, sum_b);
+    }
+}
+
 static void tile_mul_bf16_avx512bf16(const struct tile_mul *m)
 {
     uint32_t w[2][PAIRS][TILE_ROWS] __attribute__((aligned(64)));
     uint64_t group_bytes = tile_group_bytes(QTYPE_bf16, m->n);
 
+    if (m->n_x == 1) {
+        one_row(m);
+        return;
+    }
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));
     for (int64_t at = 0; at < m->n; at += TILE_CHUNK) {
         int n = m->n - at < TILE_CHUNK ? (int)(m->n - at) : TILE_CHUNK;
