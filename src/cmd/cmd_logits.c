@@ -193,7 +193,7 @@ static enum err open_output(struct job *j, const struct model *m, const char *pa
 static enum err logits(struct loaded *l, struct job *j, struct opt_set *o)
 {
     int64_t n_greedy = opt_int(o, OPT_greedy);
-    bool mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
+    bool mtp = l->mtp;
     enum err e = mtp ? logits_mtp_check(l->model) : OK;
 
     j->n_vocab = model_info(l->model)->n_vocab;
@@ -232,6 +232,8 @@ enum err cmd_logits(struct opt_set *o)
                        "-o out.safetensors", opt_text(o, OPT_ids) ? "--output" : "--ids",
                        opt_operand(o, 0));
     term_catch_interrupt();
+    l.mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
+    l.mtp_input = strcmp(opt_text(o, OPT_mtp), "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM;
     e = load_open(&l, o, false, (int32_t)opt_int(o, OPT_batch_size));
     if (e == OK)
         e = logits(&l, &j, o);
