@@ -41,7 +41,7 @@ FAULT := $(call objs,tests/fault/*.c)
 CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c))
 FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
-         $(FUZZ:%=$(BUILD)/fuzz_%)
+         $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe)
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -77,6 +77,10 @@ $(BUILD)/pool_speed: $(patsubst %,$(BUILD)/src/base/%.o,pool seats cgroup err) \
                      $(BUILD)/tests/bench/pool_speed.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
+# A pipe through src/wire for the Python tests.
+$(BUILD)/wire_pipe: $(filter $(BUILD)/src/base/% $(BUILD)/src/wire/%,$(OBJ)) $(call objs,tests/wire/*.c)
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/synth: $(filter $(BUILD)/src/base/%,$(OBJ)) $(BUILD)/tools/synth.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
@@ -104,7 +108,7 @@ $(BUILD)/src/cmd/bench_json.o: $(BUILD)/commit
 $(BUILD)/src/cmd/bench_json.o: CPPFLAGS += -DCROFT_COMMIT='"$(shell cat $(BUILD)/commit)"'
 
 tests: $(TESTS)                         ## the test programs, not run
-objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) $(call objs,tests/fuzz/*.c tests/tsan/*.c tools/*.c)
+objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) $(call objs,tests/fuzz/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
 synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
 
 debug:                                  ## build-asan/croft with AddressSanitizer and UBSan

@@ -1,7 +1,8 @@
 /* test_alloc.c - every allocation of weights_open() (GGUF files, Hugging Face folders),
  * adapter_open(), safetensors_open(), session_save(), session_load(), sampler_new(), and of text:
  * jinja_parse() and jinja_render(), tokenizer_from_json(), chat_open_template() and chat_render(),
- * and of packing weights into memory and into a file, fails once; so does every read of packing.
+ * and of packing weights into memory and into a file, and of requests and replies (wire_bodies.c),
+ * fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
  * -Wl,--wrap=pread.
@@ -19,6 +20,8 @@
 #include "place/packed_file.h"
 #include "text/chat.h"
 #include "text/jinja.h"
+
+#include "wire_bodies.h"
 
 #include "../unit/adapter_cases.h"
 #include "../unit/gguf_build.h"
@@ -612,6 +615,11 @@ int main(void)
         { "chat_open, chat_render, interpreted", body_chat_template },
         { "chat_open, chat_render, confirmed", body_chat_own },
         { "chat_render, calls and tools", body_chat_calls },
+        { "wire_parse, a conversation", body_wire_chat },
+        { "wire_parse, prompts", body_wire_prompt },
+        { "wire_reply, a stream", body_wire_stream },
+        { "wire_reply, whole", body_wire_whole },
+        { "wire_embeddings_write", body_wire_embeddings },
     };
     int bad = 0;
 
