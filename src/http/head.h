@@ -67,8 +67,7 @@ struct piece head_query(const struct head *h);          /* after '?', not decode
 struct piece head_host(const struct head *h);           /* with port; empty in HTTP/1.0 without */
 
 /* The path's segments, percent-decoded: "/v1//models/a%2Fb/" has v1, models, a/b.  A slash that
- * was
- * escaped never separates. */
+ * was escaped never separates. */
 struct piece head_segment(const struct head *h, int i);
 
 /* The value of a field by its lower-case name, without white space around it; at NULL when absent.

@@ -24,9 +24,8 @@ struct sse_reader {
 };
 
 /* Take bytes until an event is complete: name and data are then those of the reader, borrowed
- * until
- * the next feed.  *used is how many were taken, all with SSE_MORE.  TOO_LONG and NO_MEMORY are
- * final. */
+ * until the next feed.  *used is how many were taken, all with SSE_MORE.  TOO_LONG and NO_MEMORY
+ * are final. */
 enum sse_result sse_feed(struct sse_reader *r, const char *bytes, size_t len, size_t *used);
 void sse_release(struct sse_reader *r);
 
