@@ -1,0 +1,47 @@
+/* route.c - see route.h. */
+#include "http/route.h"
+
+#include <string.h>
+
+static bool path_fits(struct route_match *m, const char *path, const struct head *h)
+{
+    int i = 0;
+
+    m->n_param = 0;
+    for (path += *path == '/'; *path; i++) {
+        size_t n = strcspn(path, "/");
+        if (i == h->n_segment)
+            return false;
+        struct piece s = head_segment(h, i);
+        if (path[0] == '{') {
+            ASSERT(path[n - 1] == '}' && m->n_param < ROUTE_PARAMS_MAX);
+            m->param[m->n_param++] = i;
+        } else if (s.len != n || memcmp(s.at, path, n)) {
+            return false;
+        }
+        path += n + (path[n] == '/');
+    }
+    return i == h->n_segment;
+}
+
+enum fault route_find(struct route_match *out, struct buf *allow, const struct route *routes,
+                      int n_route, const struct head *h)
+{
+    struct piece method = head_method(h);
+    bool is_head = piece_is(method, "HEAD"), any = false;
+
+    for (int i = 0; i < n_route && !h->any_method_target; i++) {
+        const struct route *r = &routes[i];
+        if (!path_fits(out, r->path, h))
+            continue;
+        if (piece_is(method, r->method) || (is_head && !strcmp(r->method, "GET"))) {
+            out->route = r;
+            return FAULT_none;
+        }
+        buf_printf(allow, "%s%s%s", any ? ", " : "", r->method,
+                   strcmp(r->method, "GET") ? "" : ", HEAD");
+        any = true;
+    }
+    *out = (struct route_match){ 0 };
+    return any ? FAULT_method : FAULT_no_route;
+}
