@@ -92,19 +92,10 @@ static const char *phrase_of(int status)
     return "Other";
 }
 
-/* The connection is ended on a later turn: nothing is called back inside a write. */
-static void doom(struct conn *c)
-{
-    c->doomed = true;
-    c->timer_at = 0;
-    c->write_due = clock_s();
-    conn_arm(c);
-}
-
 static void put(struct conn *c, const void *bytes, size_t len)
 {
     if (!c->doomed && len && evbuffer_add(bufferevent_get_output(c->bev), bytes, len))
-        doom(c);
+        conn_doom(c);
 }
 
 /* The head of a reply; `more` are its own lines, each with its end. */
@@ -130,7 +121,7 @@ static void put_head(struct call *c, int status, const char *type, const char *m
     buf_puts(&head, "\r\n");
     c->status = status;
     if (head.broken || c->fields.broken)
-        doom(conn);
+        conn_doom(conn);
     put(conn, buf_text(&head), head.len);
     buf_release(&head);
 }
@@ -199,7 +190,7 @@ bool call_write(struct call *c, const char *bytes, size_t len)
     if (conn->doomed || len == 0 || c->no_body)
         return !conn->doomed;
     if (waiting >= l->output_max || len > l->output_max - waiting) {
-        doom(conn);
+        conn_doom(conn);
         return false;
     }
     if (c->chunk)

@@ -55,7 +55,15 @@ void conn_arm(struct conn *c)
     tv.tv_sec = (time_t)wait;
     tv.tv_usec = (suseconds_t)((wait - (double)tv.tv_sec) * 1e6);
     c->timer_at = at;
-    event_add(c->timer, &tv);
+    if (event_add(c->timer, &tv))
+        conn_doom(c);
+}
+
+/* Needs no memory: the timer runs at once, and finds it doomed. */
+void conn_doom(struct conn *c)
+{
+    c->doomed = true;
+    event_active(c->timer, EV_TIMEOUT, 0);
 }
 
 static size_t waiting(const struct conn *c)
@@ -256,6 +264,7 @@ static bool dispatch(struct conn *c)
 
 static bool head_done(struct conn *c)
 {
+    static const char proceed[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct call *q = &c->call;
     bool has_body = q->head.chunked || q->head.length > 0;
     enum fault f;
@@ -273,8 +282,9 @@ static bool head_done(struct conn *c)
     }
     if (!has_body)
         return dispatch(c);
-    if (q->head.expect_continue && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
-        evbuffer_add_printf(bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
+    if (q->head.expect_continue && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0 &&
+        evbuffer_add(bufferevent_get_output(c->bev), proceed, sizeof(proceed) - 1))
+        conn_doom(c);
     q->body_left = q->head.length;
     c->state = CONN_BODY;
     c->read_due = clock_s() + span(c->s->o.limits.body_ms);
@@ -365,6 +375,22 @@ static bool step(struct conn *c)
     return false;
 }
 
+/* A client that sends ahead of its answers waits in its own socket.  (libevent's own high-water
+ * mark
+ * is not used: it fails badly without memory.) */
+static void hold_back(struct conn *c)
+{
+    bool full = evbuffer_get_length(bufferevent_get_input(c->bev)) >= INPUT_MAX;
+
+    if (c->held == full)
+        return;
+    c->held = full;
+    if (full)
+        bufferevent_disable(c->bev, EV_READ);
+    else if (bufferevent_enable(c->bev, EV_READ))
+        conn_doom(c);
+}
+
 static void on_read(struct bufferevent *bev, void *arg)
 {
     struct conn *c = arg;
@@ -374,6 +400,8 @@ static void on_read(struct bufferevent *bev, void *arg)
         ;
     if (c->s->draining && c->state != CONN_DEAD && conn_idle(c))
         conn_kill(c, GONE_SERVER, "drained");
+    if (c->state != CONN_DEAD)
+        hold_back(c);
     conn_arm(c);
 }
 
@@ -513,8 +541,8 @@ ready:
     await_head(c);
     c->read_due = clock_s() + span(s->o.limits.head_ms);    /* a new client has something to say */
     bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
-    bufferevent_setwatermark(c->bev, EV_READ, 0, INPUT_MAX);
     bufferevent_setwatermark(c->bev, EV_WRITE, s->o.limits.output_high / 2, 0);
-    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+    if (bufferevent_enable(c->bev, EV_READ | EV_WRITE))
+        conn_doom(c);
     conn_arm(c);
 }

@@ -55,10 +55,16 @@ static enum err add(struct server *s, int fd, bool tls, const char *path)
 
     *l = (struct listener){ .s = s, .tls = tls, .port = -1, .path = path ? strdup(path) : NULL };
     if (!path || l->path)
-        l->ev = evconnlistener_new(s->base, on_accept, l, LEV_OPT_CLOSE_ON_FREE |
-                                   LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
-    if (!l->ev) {
-        close(fd);
+        l->ev = evconnlistener_new(s->base, on_accept, l,
+                                   LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED |
+                                   LEV_OPT_CLOSE_ON_FREE, BACKLOG, fd);
+    if (!l->ev || evconnlistener_enable(l->ev)) {
+        if (l->ev)
+            evconnlistener_free(l->ev);
+        else
+            close(fd);
+        if (path)
+            unlink(path);
         free(l->path);
         return err_set(ERR_NOMEM, "LISTEN-01", "out of memory for a listening socket");
     }

@@ -36,6 +36,7 @@ enum fault route_find(struct route_match *out, struct buf *allow, const struct r
             continue;
         if (piece_is(method, r->method) || (is_head && !strcmp(r->method, "GET"))) {
             out->route = r;
+            buf_cut(allow, 0);
             return FAULT_none;
         }
         buf_printf(allow, "%s%s%s", any ? ", " : "", r->method,

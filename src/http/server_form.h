@@ -55,7 +55,7 @@ struct conn {
     double read_due, write_due, beat_due, timer_at;     /* on clock_s(); 0: none */
     uint64_t sent;                      /* bytes that left */
     char peer[PEER_BYTES];
-    bool loopback, over, doomed, unix_socket;
+    bool loopback, over, doomed, held, unix_socket;     /* held: not read from now */
 };
 
 struct listener {
@@ -96,6 +96,10 @@ void conn_arm(struct conn *c);          /* the timer follows the deadlines */
 
 /* The reply has been queued whole: log it, and go on to the next request or to the end. */
 void conn_finish(struct conn *c);
+
+/* End the connection on a later turn of the loop, so that nothing is called back inside a write.
+ * */
+void conn_doom(struct conn *c);
 
 /* Nothing of the request is in progress and nothing waits to be written. */
 bool conn_idle(const struct conn *c);

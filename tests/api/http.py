@@ -501,8 +501,8 @@ def secured():
         check(everything(s) == b"", "a handshake that never comes is ended")
     before = server.ask(get("/status", close=True), 1)
     check(statuses(before) == [200], "a plain port beside it")
+    other, other_key = certificate("second")
     with connect(cert) as held:
-        other, other_key = certificate("second")
         os.replace(other, cert)
         os.replace(other_key, key)
         server.p.send_signal(signal.SIGHUP)

@@ -2,6 +2,7 @@
  * could understand differently, whole and byte by byte. */
 #include "http/chunked.h"
 #include "http/head.h"
+#include "http/route.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -141,7 +142,8 @@ Test(head, refuses_what_smugglers_send)
         refuses(text, FAULT_length);
     }
     static const char *const codings[] = { "xchunked", "chunked, chunked", "gzip, chunked",
-                                           "identity", "chunked;q=1", "chunked,", "", "\vchunked" };
+                                           "identity", "chunked;q=1", "chunked,", "",
+                                           "\vchunked" };
     for (size_t i = 0; i < sizeof(codings) / sizeof(*codings); i++) {
         char text[256];
         snprintf(text, sizeof(text), POST "Transfer-Encoding: %s\r\n\r\n", codings[i]);
@@ -316,4 +318,50 @@ Test(chunked, refuses_what_has_two_readings)
     for (size_t i = 0; i < sizeof(no) / sizeof(*no); i++)
         for (size_t step = 1; step < 16; step++)
             cr_assert(!unchunk(no[i], step, body, &n, &rest), "%s", no[i]);
+}
+
+static void on_route(struct call *c, void *arg)
+{
+    (void)c;
+    (void)arg;
+}
+
+Test(route, is_found_by_segments_and_says_what_is_allowed)
+{
+    static const struct route routes[] = {
+        { "GET", "/", 1, 0, on_route },          { "GET", "/v1/models", 2, 0, on_route },
+        { "GET", "/v1/models/{id}", 3, 0, on_route }, { "POST", "/v1/models", 4, 0, on_route },
+        { "POST", "/a/{x}/b/{y}", 5, 0, on_route },
+    };
+    static const struct { const char *method,
+                          *target; int auth; enum fault f; const char *allow; } row[] = {
+        { "GET", "/", 1, FAULT_none, "" },
+        { "HEAD", "/v1/models", 2, FAULT_none, "" },
+        { "POST", "//v1/models/", 4, FAULT_none, "" },
+        { "GET", "/v1/models/x%2Fy", 3, FAULT_none, "" },
+        { "POST", "/a/1/b/2", 5, FAULT_none, "" },
+        { "DELETE", "/v1/models", 0, FAULT_method, "GET, HEAD, POST" },
+        { "POST", "/v1/models/x", 0, FAULT_method, "GET, HEAD" },
+        { "GET", "/v1", 0, FAULT_no_route, "" },
+        { "GET", "/v1/models/x/y", 0, FAULT_no_route, "" },
+        { "GET", "/v1%2Fmodels", 0, FAULT_no_route, "" },
+        { "get", "/v1/models", 0, FAULT_method, "GET, HEAD, POST" },
+    };
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
+        struct route_match m;
+        struct head h = { 0 };
+        struct buf allow = { 0 };
+        char text[128];
+        snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: a\r\n\r\n", row[i].method,
+                 row[i].target);
+        takes(&h, text);
+        cr_assert_eq(route_find(&m, &allow, routes, 5, &h), row[i].f, "%s", text);
+        cr_assert_eq(m.route ? m.route->auth : 0, row[i].auth, "%s", text);
+        cr_assert_str_eq(buf_text(&allow), row[i].allow);
+        if (row[i].auth == 5)
+            cr_assert(m.n_param == 2 && piece_is(head_segment(&h, m.param[1]), "2"));
+        head_release(&h);
+        buf_release(&allow);
+    }
 }
