@@ -65,15 +65,10 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 }
 
 /* What is posted while this runs waits for the next turn, so that sockets get theirs. */
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+static void run_posted(struct server *s)
 {
-    struct server *s = arg;
-    uint64_t count;
     int n;
 
-    (void)what;
-    if (read(fd, &count, sizeof(count)) < 0)
-        return;
     pthread_mutex_lock(&s->lock);
     n = s->queue_n;
     while (n-- > 0) {
@@ -85,6 +80,15 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    uint64_t count;
+
+    (void)what;
+    if (read(fd, &count, sizeof(count)) > 0)
+        run_posted(arg);
 }
 
 enum err server_post(struct server *s, void (*fn)(void *arg), void *arg)
@@ -195,6 +199,8 @@ void server_free(struct server *s)
         return;
     if (s->base) {
         bury_all(s);
+        if (s->queue)
+            run_posted(s);
         on_reap(-1, 0, s);
     }
     listen_close_all(s);

@@ -48,6 +48,8 @@ struct server_options {
 
 /* Errors: NOMEM, ARG (a route that nobody could authorise). */
 MUST_CHECK enum err server_new(struct server **out, const struct server_options *o);
+
+/* Watches get GONE_SERVER, and what was posted and waits is run.  No thread may post any more. */
 void server_free(struct server *s);
 
 /* Listen on every address of a host ("127.0.0.1", "::1", "localhost"); port 0 is any.  With `tls`

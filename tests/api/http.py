@@ -73,7 +73,7 @@ class Server:
         self.p.send_signal(signo)
         out = self.p.stdout.read()
         code = self.p.wait(WAIT)
-        check(code == 0 and out == "done\n", "the server ends well", "%d %s" % (code, self.log()[-600:]))
+        check(code == 0 and out == "done\n", "the server ends well", "%d %s" % (code, self.log()[-3000:]))
 
 
 def get(path, *fields, close=False):

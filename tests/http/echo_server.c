@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static struct server *server;
 static struct keys *keys;
 static const char *keys_path, *cert_path, *key_path, *own_host;
 static int gone[3], rooms, refused_posts;
+static atomic_int posters;               /* threads that will call server_post */
 
 static void hello(struct call *c, void *arg)
 {
@@ -159,6 +161,7 @@ static void *other_thread(void *arg)
     nanosleep(&moment, NULL);
     while (server_post(server, reply_later, arg))
         nanosleep(&moment, NULL);
+    atomic_fetch_sub(&posters, 1);
     return NULL;
 }
 
@@ -177,6 +180,7 @@ static void later(struct call *c, void *arg)
     ASSERT(s);
     s->c = c;
     call_watch(c, &(struct call_watch){ later_gone, NULL, s });
+    atomic_fetch_add(&posters, 1);
     ASSERT(!pthread_create(&thread, NULL, other_thread, s));
     pthread_detach(thread);
 }
@@ -328,6 +332,8 @@ int main(int argc, char **argv)
     printf("ready\n");
     fflush(stdout);
     e = server_run(server);
+    while (atomic_load(&posters))
+        usleep(1000);
     server_free(server);
     access_close(log);
     keys_free(keys);
