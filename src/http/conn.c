@@ -508,7 +508,7 @@ void conn_accept(struct listener *l, evutil_socket_t fd, const struct sockaddr *
 {
     struct server *s = l->s;
     struct conn *c = NULL;
-    int on = 1;
+    int on = 1, unsent = UNSENT_MAX;
 
     if (s->n_conn < s->o.limits.conn_max + CONN_OVER_MAX && (c = calloc(1, sizeof(*c)))) {
         c->bev = l->tls ? tls_accept(s, fd)
@@ -531,8 +531,10 @@ ready:
     c->s = s;
     c->over = s->n_conn >= s->o.limits.conn_max;
     name_peer(c, from);
-    if (!c->unix_socket)
+    if (!c->unix_socket) {              /* nothing waits long in the system, where nobody sees it */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+    }
     c->next = s->conns;
     if (s->conns)
         s->conns->prev = c;

@@ -13,7 +13,7 @@ static void set_defaults(struct server_limits *l)
 {
     static const struct server_limits usual = {
         .conn_max = 1024, .idle_ms = 75000, .head_ms = 10000, .body_ms = 30000, .write_ms = 30000,
-        .rate_min = 1024, .beat_ms = 10000, .linger_ms = 2000, .output_high = 64 << 10,
+        .rate_min = 1024, .beat_ms = 10000, .linger_ms = 2000, .output_high = 24 << 10,
         .output_max = 256 << 10, .body_total_max = (size_t)256 << 20, .post_max = 4096,
     };
 #define USUAL(field) l->field = l->field ? l->field : usual.field

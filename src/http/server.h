@@ -20,7 +20,7 @@ struct server_limits {
     int write_ms;                       /* 30 s of output that waits ... */
     int rate_min;                       /* ... each a second more per this many bytes: 1024 */
     int beat_ms, linger_ms;             /* 10 s; 2 s to read what a refused client still sends */
-    size_t output_high, output_max;     /* 64 KiB: call_write says false; 256 KiB: cut off */
+    size_t output_high, output_max;     /* 24 KiB: call_write says false; 256 KiB: cut off */
     size_t body_total_max;              /* 256 MiB of bodies that are being received or handled */
     int post_max;                       /* 4096 events of other threads that wait */
 };

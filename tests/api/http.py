@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -31,10 +32,14 @@ HOST = b"Host: localhost\r\n"
 
 
 class Server:
-    def __init__(self, *options):
+    def __init__(self, *options, descriptors=None):
+        def limit():
+            if descriptors:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
         self.log_path = os.path.join(HOME, "log-%d" % time.monotonic_ns())
         with open(self.log_path, "w") as log:
-            self.p = subprocess.Popen([SERVER, *options], stdout=subprocess.PIPE, stderr=log, text=True)
+            self.p = subprocess.Popen([SERVER, *options], stdout=subprocess.PIPE, stderr=log, text=True,
+                                      preexec_fn=limit)
         atexit.register(self.p.kill)
         self.ports = []
         for line in self.p.stdout:
@@ -407,6 +412,20 @@ def crowded():
     server.end()
 
 
+def without_descriptors():
+    """More clients than the system lets the server have: it rests, and goes on when some have left."""
+    server = Server("listen=127.0.0.1", descriptors=24)
+    crowd = [server.connect() for _ in range(60)]
+    crowd[0].sendall(get("/hello"))
+    check(b"hello" in crowd[0].recv(4096), "those it has are served")
+    last = crowd.pop()
+    for s in crowd:
+        s.close()
+    last.sendall(get("/hello", close=True))
+    check(statuses(everything(last)) == [200], "the last is served when others left")
+    server.end()
+
+
 def keyed():
     """Every route by every kind of caller: no key opens what its scope does not."""
     path = os.path.join(HOME, "keys.json")
@@ -587,7 +606,7 @@ def main():
         part(server)
     server.end()
     check("nonsense" not in server.log() and server.log().count("\n") > 100, "the log")
-    for part in (slow, crowded, keyed, secured, elsewhere, drained):
+    for part in (slow, crowded, without_descriptors, keyed, secured, elsewhere, drained):
         part()
     shutil.rmtree(HOME)
     return croft.done()
