@@ -47,12 +47,12 @@ const char *call_id(const struct call *c)
 
 const char *call_peer(const struct call *c)
 {
-    return ((const struct conn *)(const void *)c)->peer;
+    return c->peer;
 }
 
 bool call_loopback(const struct call *c)
 {
-    return ((const struct conn *)(const void *)c)->loopback;
+    return c->loopback;
 }
 
 void call_set_key(struct call *c, const char *id)
@@ -128,9 +128,11 @@ static void put_head(struct call *c, int status, const char *type, const char *m
 
 void call_reply(struct call *c, int status, const char *type, const char *body, size_t len)
 {
-    char more[96];
+    char more[96] = "";
 
-    snprintf(more, sizeof(more), "Content-Length: %zu\r\nCache-Control: no-store\r\n", len);
+    ASSERT(status != 204 || len == 0);
+    if (status != 204)
+        snprintf(more, sizeof(more), "Content-Length: %zu\r\nCache-Control: no-store\r\n", len);
     put_head(c, status, type, more);
     if (!c->no_body)
         put(conn_of(c), body, len);

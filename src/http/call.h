@@ -24,7 +24,8 @@ struct piece call_body(const struct call *c);
 struct piece call_param(const struct call *c, int i);   /* what the route's i-th {...} took */
 const struct route *call_route(const struct call *c);   /* NULL: none was found */
 const char *call_id(const struct call *c);              /* x-request-id, taken or made */
-const char *call_peer(const struct call *c);            /* an address without port, or "unix" */
+const char *call_peer(const struct call *c);            /* an address without port, or "unix";
+                                                           the client's, behind a trusted proxy */
 bool call_loopback(const struct call *c);               /* from this machine */
 
 /* The id of the key that was shown, for the log; copied. */

@@ -4,9 +4,7 @@
  * A deadline is a sum: it moves with bytes that arrive or leave, a second for each rate_min of
  * them,
  * and never further than its whole span from now.  So one byte a second postpones nothing. */
-#include "http/server_form.h"
-
-#include "http/target.h"
+#include "http/front.h"
 
 #include "base/term.h"
 
@@ -14,7 +12,6 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,7 +106,8 @@ static void log_call(struct conn *c, const char *end)
         path = head_target(&q->head);
     }
     struct access_line line = {
-        .unix_ms = q->began_unix_ms, .id = q->id, .peer = c->peer, .method = method,
+        .unix_ms = q->began_unix_ms, .id = q->id, .peer = q->peer[0] ? q->peer : c->peer,
+        .method = method,
         .route = q->match.route ? q->match.route->path : NULL, .key = q->key, .path = path.at,
         .path_len = path.len, .status = q->status, .bytes_in = q->bytes_in, .end = end,
         .bytes_out = c->sent + waiting(c) - q->sent_before, .ms = (clock_s() - q->began) * 1000,
@@ -208,24 +206,12 @@ static void make_id(struct call *q)
              (unsigned long long)r[1]);
 }
 
-/* A page of another site may make a name of its own mean this machine, and then call us by it.  An
- * address it cannot make mean anything else. */
-static bool host_ok(const struct conn *c)
+/* Whether there is room, for us, and from a page that may ask. */
+static enum fault admit(struct conn *c)
 {
-    struct piece name = target_host_name(head_host(&c->call.head));
-    struct in6_addr any;
-    char text[INET6_ADDRSTRLEN + 1];
-
-    if (c->s->o.any_host || c->unix_socket || name.len == 0 || piece_is_nocase(name, "localhost"))
-        return true;
-    for (int i = 0; i < c->s->o.n_host; i++)
-        if (piece_is_nocase(name, c->s->o.host[i]))
-            return true;
-    if (name.len >= sizeof(text))
-        return false;
-    memcpy(text, name.at, name.len);
-    text[name.len] = '\0';
-    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
+    if (c->over)
+        return FAULT_full;
+    return front_host_ok(c) ? front_origin(c) : FAULT_misdirected;
 }
 
 /* Who may, and how large: everything that can be refused before the body is. */
@@ -236,11 +222,7 @@ static enum fault judge(struct conn *c)
     struct buf allow = { 0 };
     enum fault f;
 
-    if (c->over)
-        return FAULT_full;
-    if (!host_ok(c))
-        return FAULT_misdirected;
-    f = route_find(&q->match, &allow, o->route, o->n_route, &q->head);
+    f = conn_route(c, &allow);
     if (f == FAULT_method && !allow.broken)
         call_header(q, "Allow", buf_text(&allow));
     buf_release(&allow);
@@ -270,9 +252,13 @@ static bool head_done(struct conn *c)
     enum fault f;
 
     make_id(q);
+    front_peer(c);
     q->last = !q->head.keep_alive;
     q->no_body = piece_is(head_method(&q->head), "HEAD");
-    if ((f = judge(c))) {
+    f = admit(c);
+    if (f == FAULT_none && front_preflight(c))
+        return c->state == CONN_HEAD;
+    if (f || (f = judge(c))) {
         if (has_body || f == FAULT_full)
             return refuse(c, f);
         c->state = CONN_CALL;
@@ -531,7 +517,8 @@ ready:
     c->s = s;
     c->over = s->n_conn >= s->o.limits.conn_max;
     name_peer(c, from);
-    if (!c->unix_socket) {              /* nothing waits long in the system, where nobody sees it */
+    if (!c->unix_socket) {              /* nothing waits long in the system,
+                           where nobody sees it */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     }

@@ -96,6 +96,14 @@ struct piece head_find(const struct head *h, const char *name)
     return (struct piece){ NULL, 0 };
 }
 
+struct piece head_find_last(const struct head *h, const char *name)
+{
+    for (int i = h->n_field; i-- > 0;)
+        if (piece_is(piece_of(h, h->field[i].name), name))
+            return piece_of(h, h->field[i].value);
+    return (struct piece){ NULL, 0 };
+}
+
 /* What a method and a field's name are made of (RFC 9110, token). */
 static bool is_token(char c)
 {

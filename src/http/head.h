@@ -74,6 +74,9 @@ struct piece head_segment(const struct head *h, int i);
  * With repeated fields (none of those that decide framing, host or identity) the first. */
 struct piece head_find(const struct head *h, const char *name);
 
+/* The last of that name: what the nearest proxy added. */
+struct piece head_find_last(const struct head *h, const char *name);
+
 bool piece_is(struct piece p, const char *text);        /* the same bytes */
 bool piece_is_nocase(struct piece p, const char *text); /* letters of ASCII in any case */
 

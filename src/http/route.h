@@ -22,9 +22,10 @@ struct route {
 
 struct route_match { const struct route *route; int param[ROUTE_PARAMS_MAX], n_param; };
 
-/* The route of a head that is done.  With FAULT_method `allow` holds the methods the path takes;
+/* The route of a head that is done, its path taken after `base` ("/croft", "" or NULL: nothing).
+ *  With FAULT_method `allow` holds the methods the path takes;
  * with FAULT_no_route there is none. */
 enum fault route_find(struct route_match *out, struct buf *allow, const struct route *routes,
-                      int n_route, const struct head *h);
+                      int n_route, const char *base, const struct head *h);
 
 #endif

@@ -43,6 +43,11 @@ struct server_options {
     const char *const *host;            /* names that Host may have beside addresses, localhost */
     int n_host;
     bool any_host;                      /* no check of Host */
+    const char *base_path;              /* "/croft": before every route's path; NULL: nothing */
+    const char *const *proxy;           /* addresses (or "unix") trusted in X-Forwarded-For */
+    int n_proxy;
+    const char *const *origin;          /* pages beside our own: "https://a.example", or "*" */
+    int n_origin;
     struct server_limits limits;
 };
 

@@ -35,9 +35,9 @@ struct call {
     struct route_match match;
     struct call_watch watch;
     const char *beat;
-    char id[CALL_ID_MAX + 1], key[CALL_KEY_MAX + 1];
+    char id[CALL_ID_MAX + 1], key[CALL_KEY_MAX + 1], peer[PEER_BYTES];
     int status;
-    bool begun;                         /* a byte of the request arrived */
+    bool begun, loopback;               /* a byte of the request arrived; from this machine */
     bool streaming, chunk, no_body;     /* the reply: began; in chunks; to HEAD */
     bool full, last;                    /* call_write said false; the connection ends with it */
     double began;
@@ -103,6 +103,13 @@ void conn_doom(struct conn *c);
 
 /* Nothing of the request is in progress and nothing waits to be written. */
 bool conn_idle(const struct conn *c);
+
+/* route_find() with the table of the options. */
+static inline enum fault conn_route(struct conn *c, struct buf *allow)
+{
+    const struct server_options *o = &c->s->o;
+    return route_find(&c->call.match, allow, o->route, o->n_route, o->base_path, &c->call.head);
+}
 
 /* A connection with TLS on it, or NULL. */
 struct bufferevent *tls_accept(struct server *s, evutil_socket_t fd);

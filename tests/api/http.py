@@ -412,6 +412,50 @@ def crowded():
     server.end()
 
 
+def fronted():
+    """Behind a proxy, under a base path, and asked by pages."""
+    server = Server("listen=127.0.0.1", "proxy=127.0.0.1", "base=/croft", "host=croft.example",
+                    "origin=https://app.example")
+
+    def reply(path, *fields, method="GET"):
+        raw = server.ask(get(path, *fields, close=True).replace(b"GET", method.encode(), 1))
+        return replies(raw)[0][0]
+    check(reply("/croft/hello")[0] == 200 and reply("//croft//")[0] == 200, "under the base path")
+    check(reply("/hello")[0] == 404 and reply("/croft/croft/hello")[0] == 404, "and nowhere else")
+    for value, peer in [("9.9.9.9", "9.9.9.9"), ("1.1.1.1, 9.9.9.9", "9.9.9.9"), ("::2", "::2"),
+                        ("1.1.1.1, 9.9.9.9 , 127.0.0.1", "9.9.9.9"), ("junk", "127.0.0.1"), ("", "127.0.0.1"),
+                        ("9.9.9.9, junk", "127.0.0.1"), (",,", "127.0.0.1")]:
+        raw = server.ask(post("/croft/echo", b"x", "X-Forwarded-For: " + value, "Connection: close"))
+        got = replies(raw)[0][0][1]
+        check(got["x-peer"] == peer and got["x-loopback"] == "no", "forwarded for %r" % value, str(got))
+    raw = server.ask(post("/croft/echo", b"x", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 9.9.9.9",
+                          "Connection: close"))
+    check(replies(raw)[0][0][1]["x-peer"] == "9.9.9.9", "the field the proxy added counts")
+    check(reply("/croft/hello", "Origin: https://evil.example")[0] == 403, "a page of another origin")
+    check(reply("/croft/hello", "Origin: null")[0] == 403, "a page without one")
+    check(reply("/croft/hello", "Origin: http://localhost.evil.example")[0] == 403, "one that resembles ours")
+    got = reply("/croft/hello", "Origin: http://localhost")
+    check(got[0] == 200 and "access-control-allow-origin" not in got[1], "our own page")
+    got = reply("/croft/hello", "Origin: https://app.example")
+    check(got[0] == 200 and got[1]["access-control-allow-origin"] == "https://app.example"
+          and got[1]["vary"] == "Origin", "a page that was listed", str(got))
+    ask = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization, x-y")
+    got = reply("/croft/who", "Origin: https://app.example", *ask, method="OPTIONS")
+    check(got[0] == 204 and "POST" in got[1]["access-control-allow-methods"]
+          and got[1]["access-control-allow-headers"] == "authorization, x-y", "its preflight", str(got))
+    check(reply("/croft/who", "Origin: https://evil.example", *ask, method="OPTIONS")[0] == 403, "another's")
+    check(reply("/croft/nothing", "Origin: https://app.example", *ask, method="OPTIONS")[0] == 404, "of nothing")
+    check(reply("/croft/who", method="OPTIONS")[0] == 405, "OPTIONS from no page")
+    raw = server.ask(b"GET /croft/hello HTTP/1.1\r\nHost: Croft.example:81\r\nConnection: close\r\n\r\n")
+    check(statuses(raw) == [200], "a name of ours in Host")
+    server.end()
+    check('"peer":"9.9.9.9"' in server.log(), "the log names the client", server.log()[:300])
+    server = Server("listen=127.0.0.1")
+    raw = server.ask(post("/echo", b"x", "X-Forwarded-For: 9.9.9.9", "Connection: close"))
+    check(replies(raw)[0][0][1]["x-peer"] == "127.0.0.1", "nobody else is believed")
+    server.end()
+
+
 def without_descriptors():
     """More clients than the system lets the server have: it rests, and goes on when some have left."""
     server = Server("listen=127.0.0.1", descriptors=24)
@@ -606,7 +650,7 @@ def main():
         part(server)
     server.end()
     check("nonsense" not in server.log() and server.log().count("\n") > 100, "the log")
-    for part in (slow, crowded, without_descriptors, keyed, secured, elsewhere, drained):
+    for part in (slow, crowded, fronted, without_descriptors, keyed, secured, elsewhere, drained):
         part()
     shutil.rmtree(HOME)
     return croft.done()

@@ -3,7 +3,8 @@
  *   echo_server [NAME=VALUE]...
  *
  * listen=HOST (several), tls=HOST with cert=FILE and key=FILE before it, unix=PATH, keys=FILE,
- * host=NAME (one more that Host may have), and the limits by their names (head_ms=200).
+ * host=NAME (one more that Host may have), proxy=ADDRESS, origin=ORIGIN, base=PATH, and the
+ * limits by their names (head_ms=200).
  * Prints a line "port N" for each listening socket, then "ready"; the access log goes to standard
  * error.  SIGTERM drains, SIGHUP reads keys and certificate again, SIGINT stops. */
 #include "base/term.h"
@@ -22,7 +23,7 @@
 
 static struct server *server;
 static struct keys *keys;
-static const char *keys_path, *cert_path, *key_path, *own_host;
+static const char *keys_path, *cert_path, *key_path, *own_host, *proxy, *origin;
 static int gone[3], rooms, refused_posts;
 static atomic_int posters;               /* threads that will call server_post */
 
@@ -287,7 +288,8 @@ static enum err listen_on(const char *name, const char *value)
 static enum err start(int argc, char **argv, struct access *log)
 {
     struct server_options o = { .route = routes, .n_route = sizeof(routes) / sizeof(*routes),
-                                .authorise = authorise, .access = log, .host = &own_host };
+                                .authorise = authorise, .access = log, .host = &own_host,
+                                .proxy = &proxy, .origin = &origin };
     enum err e = OK;
 
     for (int i = 1; i < argc; i++) {
@@ -302,6 +304,12 @@ static enum err start(int argc, char **argv, struct access *log)
             key_path = value;
         else if (!strcmp(argv[i], "host"))
             own_host = value, o.n_host = 1;
+        else if (!strcmp(argv[i], "proxy"))
+            proxy = value, o.n_proxy = 1;
+        else if (!strcmp(argv[i], "origin"))
+            origin = value, o.n_origin = 1;
+        else if (!strcmp(argv[i], "base"))
+            o.base_path = value;
         else if (strcmp(argv[i], "listen") && strcmp(argv[i], "unix") && strcmp(argv[i], "tls"))
             ASSERT(set_limit(&o.limits, argv[i], strtol(value, NULL, 10)));
     }

@@ -356,11 +356,14 @@ Test(route, is_found_by_segments_and_says_what_is_allowed)
         snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: a\r\n\r\n", row[i].method,
                  row[i].target);
         takes(&h, text);
-        cr_assert_eq(route_find(&m, &allow, routes, 5, &h), row[i].f, "%s", text);
+        cr_assert_eq(route_find(&m, &allow, routes, 5, NULL, &h), row[i].f, "%s", text);
         cr_assert_eq(m.route ? m.route->auth : 0, row[i].auth, "%s", text);
         cr_assert_str_eq(buf_text(&allow), row[i].allow);
         if (row[i].auth == 5)
             cr_assert(m.n_param == 2 && piece_is(head_segment(&h, m.param[1]), "2"));
+        cr_assert_eq(route_find(&m, &allow, routes, 5, "/v1/", &h),
+                     !strcmp(row[i].target, "/v1") && row[i].method[0] == 'G' ? FAULT_none
+                     : FAULT_no_route);
         head_release(&h);
         buf_release(&allow);
     }
