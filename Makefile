@@ -69,7 +69,8 @@ $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # A server of all that src/http can do, for tests/api/http.py.
-$(BUILD)/echo_server: $(CORE) $(BUILD)/tests/http/echo_server.o
+$(BUILD)/echo_server: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) \
+                      $(BUILD)/tests/http/echo_server.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
@@ -119,8 +120,8 @@ ubsan:                                  ## build-ubsan/croft with UBSan alone (i
 	$(MAKE) BUILD=build-ubsan OPT='-O1 -g -fsanitize=undefined -fno-sanitize-recover=all' all
 clang:                                  ## everything compiled by clang, in build-clang/
 	$(MAKE) CC=clang BUILD=build-clang OPT='-O1 -g' objects all
-tsan:                                   ## build-tsan/test_pool with ThreadSanitizer
-	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool
+tsan:                                   ## build-tsan/test_pool, echo_server with ThreadSanitizer
+	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool build-tsan/echo_server
 
 ARM_CC   ?= aarch64-linux-gnu-gcc
 arm64-check:                            ## build-arm64-check/check, the kernel check for 64-bit ARM

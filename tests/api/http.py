@@ -1,7 +1,8 @@
 """http.py - src/http over real sockets: what smugglers send, slow and vanishing clients, limits, streams,
 keys, TLS, draining.  The server is tests/http/echo_server.c with short deadlines.
 
-    tests/api/http.py [build/croft]         the server is beside the program: build/echo_server
+    tests/api/http.py [build/croft]         the server is beside the program: build/echo_server,
+                                        or $SERVER
 
 Nothing here asserts how long a thing took: a test waits for an answer or an end, and a server that
 gives none fails it by a time-out far above any deadline."""
@@ -25,7 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import croft
 from croft import check
 
-SERVER = os.path.join(os.path.dirname(croft.CROFT), "echo_server")
+SERVER = os.environ.get("SERVER", os.path.join(os.path.dirname(croft.CROFT), "echo_server"))
 HOME = tempfile.mkdtemp(prefix="croft-http-")
 WAIT = 60                               # seconds; only a server that hangs takes that long
 HOST = b"Host: localhost\r\n"
