@@ -24,6 +24,8 @@ struct session {
     struct batch_row *row;              /* [n_batch] */
     float *logits;                      /* [n_vocab] */
     bool has_logits;                    /* they are those of the last token */
+    float *logits_many;                 /* [session_push_most(), n_vocab], made by the first use */
+    int64_t n_many;                     /* rows of it, of the last tokens held; 0: none */
     float *logits_eval;                 /* [EVAL_ROWS, n_vocab], made by the first eval */
     int32_t *expert;                    /* [EVAL_ROWS, n_moe_layer, n_used], likewise */
 };
@@ -90,6 +92,7 @@ void session_free(struct session *s)
     free(s->kind);
     free(s->row);
     free(s->logits);
+    free(s->logits_many);
     free(s->logits_eval);
     free(s->expert);
     free(s);
@@ -119,6 +122,7 @@ void session_truncate(struct session *s, int64_t n)
 {
     ASSERT(n >= 0 && n <= s->n);
     s->has_logits = s->has_logits && n == s->n;
+    s->n_many = n == s->n ? s->n_many : 0;
     s->n = n;
 }
 
@@ -144,6 +148,7 @@ static enum err step(struct session *s, const int32_t *id, const uint8_t *kind, 
             .want_logits = out->logits && (all || i == n - 1),
         };
     s->has_logits = false;
+    s->n_many = 0;
     if ((e = model_step(s->m, &b, out)))
         return e;
     s->has_logits = out->logits == s->logits;
@@ -192,6 +197,44 @@ enum err session_push(struct session *s, int32_t id)
     enum err e;
 
     return (e = check_room(s, s->n + 1)) ? e : step(s, &id, &kind, 1, false, &out);
+}
+
+int32_t session_push_most(const struct session *s)
+{
+    return s->n_batch < SESSION_PUSH_MOST ? s->n_batch : SESSION_PUSH_MOST;
+}
+
+enum err session_push_many(struct session *s, const int32_t *id, int64_t n, const float **logits)
+{
+    size_t row_bytes = (size_t)model_info(s->m)->n_vocab * sizeof(float);
+    uint8_t kinds[SESSION_PUSH_MOST];
+    enum err e;
+
+    ASSERT(n >= 1 && n <= session_push_most(s));
+    *logits = NULL;
+    if (!s->logits_many)
+        s->logits_many = malloc((size_t)session_push_most(s) * row_bytes);
+    if (!s->logits_many)
+        return err_set(ERR_NOMEM, "SESSION-08", "no memory for the logits of %d tokens; use "
+                       "--draft off", session_push_most(s));
+    struct step_out out = { .logits = s->logits_many };
+    memset(kinds, TOK_SAMPLED, sizeof(kinds));
+    if ((e = check_room(s, s->n + n)) || (e = step(s, id, kinds, n, true, &out)))
+        return e;
+    s->n_many = n;
+    *logits = s->logits_many;
+    return OK;
+}
+
+void session_push_keep(struct session *s, int64_t n)
+{
+    size_t n_vocab = (size_t)model_info(s->m)->n_vocab;
+
+    ASSERT(n >= 1 && n <= s->n_many);
+    memcpy(s->logits, s->logits_many + (size_t)(n - 1) * n_vocab, n_vocab * sizeof(float));
+    s->n -= s->n_many - n;
+    s->n_many = 0;
+    s->has_logits = true;
 }
 
 static enum err eval_memory(struct session *s)

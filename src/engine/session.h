@@ -42,6 +42,19 @@ MUST_CHECK enum err session_sync(struct session *s, const int32_t *id, const uin
 /* Append one sampled token and compute it.  Errors: LIMIT when the context is full. */
 MUST_CHECK enum err session_push(struct session *s, int32_t id);
 
+/* Append n sampled tokens in one step; *logits is [n, n_vocab], what follows each of them, the same
+ * bits as from one push after another, borrowed until the session changes.  n is from 1 to
+ * session_push_most().  The memory for the rows is made once.  Errors: LIMIT (nothing changed),
+ * NOMEM, those of model_step(). */
+MUST_CHECK enum err session_push_many(struct session *s, const int32_t *id, int64_t n,
+                                      const float **logits);
+enum { SESSION_PUSH_MOST = 64 };
+int32_t session_push_most(const struct session *s);     /* no more than a step takes */
+
+/* Keep the first n, at least one, of the tokens that session_push_many() just appended;
+ * session_logits() are then those behind the last one kept. */
+void session_push_keep(struct session *s, int64_t n);
+
 /* Logits of the next token, [n_vocab].  Borrowed until the session changes. */
 const float *session_logits(const struct session *s);
 
