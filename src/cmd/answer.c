@@ -11,6 +11,7 @@
 struct making {
     struct answer *a;
     const struct answer_options *o;
+    struct sampler *sampler;
     struct detok detok;
     struct think_split split;
     struct stop_match *stop;
@@ -126,9 +127,11 @@ static enum err check_fits(const struct session *s, size_t n)
 }
 
 /* Compute the prompt.  Ctrl-C here is the end of the answer, not an error. */
-static enum err read_prompt(struct answer *a, struct session *s, const struct tok_list *ids,
+static enum err read_prompt(struct making *m, struct loaded *l, const struct tok_list *ids,
                             const unsigned char *kind, bool *interrupted)
 {
+    struct answer *a = m->a;
+    struct session *s = l->session;
     struct progress p;
     double start = clock_s();
     enum err e = check_fits(s, ids->n);
@@ -137,6 +140,8 @@ static enum err read_prompt(struct answer *a, struct session *s, const struct to
         return e;
     progress_begin(&p, "reading the prompt", "tok", (int64_t)ids->n);
     e = session_sync(s, ids->id, kind, (int64_t)ids->n, on_progress, &p, &a->n_reused);
+    if (e == OK)
+        e = speculate_begin(l->spec, m->sampler, on_progress, &p);
     progress_end(&p);
     if (e == OK)
         term_verbose("the prompt is %zu tokens: %" PRId64 " were held, %" PRId64 " were computed",
@@ -149,8 +154,9 @@ static enum err read_prompt(struct answer *a, struct session *s, const struct to
 
 /* The context is full: go on behind a shorter prompt, when the caller has one.  What was answered
  * so far follows it, as sampled tokens. */
-static enum err make_room(struct making *m, struct session *s, int32_t last, bool *made)
+static enum err make_room(struct making *m, struct loaded *l, int32_t last, bool *made)
 {
+    struct session *s = l->session;
     int64_t n_said = m->a->n_tok - 1, at = session_len(s) - n_said;
     struct tok_list ids = { 0 };
     unsigned char *kind = NULL, *all = NULL;
@@ -179,7 +185,7 @@ static enum err make_room(struct making *m, struct session *s, int32_t last, boo
         memcpy(all, kind, n_prompt);
     else
         memset(all, TOK_PROMPT, n_prompt);
-    e = read_prompt(m->a, s, &ids, all, &interrupted);
+    e = read_prompt(m, l, &ids, all, &interrupted);
     *made = e == OK && !interrupted;
     if (interrupted)
         m->a->end = ANSWER_INTERRUPT;
@@ -191,20 +197,21 @@ out:
 }
 
 /* One token: sample, show, compute.  *go_on turns false at the end of the answer. */
-static enum err step(struct making *m, struct loaded *l, struct sampler *smp, bool *go_on)
+static enum err step(struct making *m, struct loaded *l, bool *go_on)
 {
     struct session *s = l->session;
-    int64_t len = session_len(s);
+    const float *logits = speculate_logits(l->spec);
+    int64_t len = speculate_len(l->spec), n_max = m->o->n_max < 0 ? INT64_MAX : m->o->n_max;
     bool made = true;
     int32_t id;
     enum err e;
 
     *go_on = false;
-    if (m->o->n_max >= 0 && m->a->n_tok >= m->o->n_max) {
+    if (m->a->n_tok >= n_max) {
         m->a->end = ANSWER_MAX;
         return OK;
     }
-    e = sampler_next(smp, session_logits(s), session_tokens(s), len, len, &id);
+    e = sampler_next(m->sampler, logits, session_tokens(s), len, len, &id);
     if (e != OK)
         return e;
     m->a->end = ANSWER_DONE;
@@ -212,24 +219,26 @@ static enum err step(struct making *m, struct loaded *l, struct sampler *smp, bo
         return OK;
     m->a->id_pending = id;
     if (m->o->keep_tokens)
-        e = answer_keep_token(m->a, m->o, id, session_logits(s), model_info(l->model)->n_vocab);
+        e = answer_keep_token(m->a, m->o, id, logits, model_info(l->model)->n_vocab);
     if (e == OK)
         e = take_token(m, l->tok, id);
     m->a->end = ANSWER_STOP;
     if (e != OK || m->hit)
         return e;
     m->a->end = ANSWER_MAX;
-    if (m->a->n_tok == m->o->n_max)
+    if (m->a->n_tok == n_max)
         return OK;
     m->a->end = ANSWER_INTERRUPT;
     if (term_interrupted())
         return OK;
     m->a->end = ANSWER_FULL;
     m->a->n_step++;
-    if (len < session_ctx(s))
-        e = session_push(s, id);
-    else
-        e = make_room(m, s, id, &made);
+    if (len < session_ctx(s)) {
+        e = speculate_push(l->spec, id, n_max - m->a->n_tok);
+    } else {
+        speculate_settle(l->spec);
+        e = make_room(m, l, id, &made);
+    }
     *go_on = e == OK && made;
     if (*go_on)
         m->a->id_pending = -1;
@@ -241,7 +250,7 @@ enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *
 {
     struct making m = { .a = a, .o = o };
     struct sampler_options sampling = o->sampling;
-    struct sampler *smp = NULL;
+    struct speculate_stats before = speculate_stats(l->spec);
     bool go_on = true, interrupted = false;
     double start;
     enum err e, e_text;
@@ -253,17 +262,19 @@ enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *
     think_split_init(&m.split, o->think);
     e = stop_match_new(&m.stop, (const char *const *)o->stop, o->n_stop);
     if (e == OK)
-        e = sampler_new(&smp, &sampling, model_info(l->model)->n_vocab);
+        e = sampler_new(&m.sampler, &sampling, model_info(l->model)->n_vocab);
     if (e == OK)
-        e = read_prompt(a, l->session, ids, kind, &interrupted);
+        e = read_prompt(&m, l, ids, kind, &interrupted);
     if (e == OK && interrupted)
         a->end = ANSWER_INTERRUPT;
     start = clock_s();
     while (e == OK && go_on && !interrupted)
-        e = step(&m, l, smp, &go_on);
+        e = step(&m, l, &go_on);
     a->gen_s = clock_s() - start;
+    speculate_settle(l->spec);
+    a->draft = speculate_since(l->spec, &before);
     e_text = m.stop ? end_text(&m) : OK;
-    sampler_free(smp);
+    sampler_free(m.sampler);
     stop_match_free(m.stop);
     return e != OK ? e : e_text;
 }

@@ -1,6 +1,6 @@
 /* answer.h - one answer: token ids in, text out as it is made.
  *
- *   ids -> session_sync -> [sampler -> detok -> think_split -> stop_match -> out] -> session_push
+ *   ids -> session_sync -> [sampler -> detok -> think_split -> stop_match -> out] -> speculate_push
  *
  * Used by run and chat alike.
  */
@@ -67,6 +67,7 @@ struct answer {
     int64_t n_prompt, n_reused, n_tok, n_think_tok, n_answer_bytes;
     int64_t n_step;                     /* tokens computed in gen_s: the first one came for free */
     double prompt_s, gen_s;
+    struct speculate_stats draft;       /* of this answer */
     int32_t id_pending;                 /* the last token, shown and not computed; -1: none */
     struct answer_token *tok;           /* [n_kept], with keep_tokens */
     size_t n_kept, tok_cap;

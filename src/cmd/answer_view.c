@@ -107,6 +107,12 @@ void answer_print_stats(const struct answer *a, const struct session *s)
     fprintf(stderr, "%s%lld token%s, ", dim_on(), (long long)a->n_tok, a->n_tok == 1 ? "" : "s");
     if (a->n_step && a->gen_s > 0)
         fprintf(stderr, "%.1f tok/s, ", (double)a->n_step / a->gen_s);
+    if (a->draft.n_draft)
+        fprintf(stderr, "%.2f tokens a step (%lld of %lld drafts taken), ",
+                (double)a->draft.n_tok / (double)a->draft.n_step, (long long)a->draft.n_right,
+                (long long)a->draft.n_draft);
+    else if (a->draft.n_passed)
+        fprintf(stderr, "drafts would not pay, ");
     fprintf(stderr, "context %lld of %lld%s\n", (long long)session_len(s),
             (long long)session_ctx(s), dim_off());
 }

@@ -232,6 +232,8 @@ enum err chat_loop(struct opt_set *o)
     if (e == OK)
         e = load_session(&l, o, 0, (int32_t)opt_int(o, OPT_batch_size));
     if (e == OK)
+        e = load_draft(&l, o);
+    if (e == OK)
         e = chat_begin(&c);
     if (e == OK) {
         greet(&c);

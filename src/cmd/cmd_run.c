@@ -144,6 +144,8 @@ static enum err begin(struct dialog *c)
 
     if (e == OK)
         e = load_session(c->l, c->o, 0, (int32_t)opt_int(c->o, OPT_batch_size));
+    if (e == OK)
+        e = load_draft(c->l, c->o);
     if (e != OK || !c->raw)
         return e == OK ? chat_begin(c) : e;
     if (opt_text(c->o, OPT_system))

@@ -79,7 +79,8 @@ static enum err check_is_model(const struct weights *w)
                    "and the adapter with --lora", w->file[0].path);
 }
 
-enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
+enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name, bool tokenizer,
+                         int32_t batch_max)
 {
     struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) && !load_may_pack(o) };
     struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max };
@@ -91,7 +92,7 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     if (e == OK)
         e = choose_kv(&l->kv_type, o);
     if (e == OK)
-        e = model_path_find(&l->path, opt_operand(o, 0));
+        e = model_path_find(&l->path, name);
     if (e != OK)
         goto fail;
     machine_detect(&l->machine);
@@ -110,8 +111,6 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
         e = model_open(&l->model, l->weights, &mo);
     if (e == OK)
         e = load_weights(l, o);
-    if (e == OK)
-        e = load_adapters(l, o);
     if (e != OK)
         goto fail;
     term_verbose("%s: %s, %d thread%s, %s, KV cache in %s", l->path, model_info(l->model)->arch,
@@ -120,6 +119,15 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     return OK;
 fail:
     load_close(l);
+    return e;
+}
+
+enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
+{
+    enum err e = load_open_named(l, o, opt_operand(o, 0), tokenizer, batch_max);
+
+    if (e == OK && (e = load_adapters(l, o)))
+        load_close(l);
     return e;
 }
 
@@ -210,6 +218,7 @@ enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need, int32
 
 void load_close(struct loaded *l)
 {
+    load_close_draft(l);
     session_free(l->session);
     model_free(l->model);
     load_close_adapters(l);

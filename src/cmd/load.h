@@ -13,6 +13,7 @@
 #include "base/opt.h"
 #include "base/sha256.h"
 #include "engine/session.h"
+#include "engine/speculate.h"
 #include "formats/weights.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
@@ -32,6 +33,8 @@ struct loaded {
     int32_t mix;                        /* all of them, as the model numbers them; 0: none */
     uint8_t adapter_identity[SHA256_BYTES];     /* of all of them, with their scales, in order;
                                                    zeros: none */
+    struct speculate *spec;             /* NULL until load_draft() */
+    struct loaded *draft;               /* the model of --draft-model; NULL: none */
     enum qtype kv_type;
     unsigned isa;
     int n_thread;                       /* see load_open() */
@@ -53,7 +56,19 @@ MUST_CHECK enum err load_open(struct loaded *l, struct opt_set *o, bool tokenize
 MUST_CHECK enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need,
                                  int32_t n_batch);
 
+/* Give the session what guesses tokens, as --draft says, with the model of --draft-model.
+ * Errors: those of load_open() for that model, and ARG (another vocabulary: what differs; --draft
+ * names what is not there). */
+MUST_CHECK enum err load_draft(struct loaded *l, struct opt_set *o);
+
 void load_close(struct loaded *l);
+
+/* load_open() for another name, without adapters. */
+MUST_CHECK enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name,
+                                    bool tokenizer, int32_t batch_max);
+
+/* A step of load_close(), in load_draft.c. */
+void load_close_draft(struct loaded *l);
 
 /* A step of load_open(), in load_weights.c: pack the weights into memory or read those that stay
  * mapped, by --pack, --no-mmap, --mlock and the memory there is. */

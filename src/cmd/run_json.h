@@ -10,7 +10,8 @@ enum err answer_texts_add(void *texts, enum chat_part part, const char *text, si
                           int64_t n_think_tok);
 void answer_texts_release(struct answer_texts *t);
 
-/* {"model", "answer", "thinking", "finish_reason", "usage", "seed", "timing", "tokens"} on one
+/* {"model", "answer", "thinking", "finish_reason", "usage", "seed", "timing", "drafts",
+ * "tokens"} on one
  * line.  Errors: NOMEM, PIPE, IO. */
 MUST_CHECK enum err run_json_write(const struct answer *a, const struct answer_options *o,
                                    const struct answer_texts *texts, const struct loaded *l);
