@@ -7,7 +7,7 @@
  * that of plain decoding: each token is drawn by the one sampler from the logits of its position.
  * A step computes the pushed token and some drafts behind it; when the next token drawn is the
  * draft, its row is already there, and when it is another, the rows behind are forgotten.  A row's
- * logits have the same bits whatever is beside it, so that output, log-probabilities and the KV left
+ * logits have the same bits whatever is beside it, so output, log-probabilities and the KV left
  * behind are those of plain decoding whatever is drafted.
  */
 #ifndef ENGINE_SPECULATE_H
