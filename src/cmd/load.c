@@ -107,6 +107,8 @@ enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name, 
     mo.cpu_quota = l->machine.cpu_quota;
     mo.isa = l->isa;
     mo.kv_type = l->kv_type;
+    mo.mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
+    mo.mtp_input = strcmp(opt_text(o, OPT_mtp), "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM;
     if (e == OK)
         e = model_open(&l->model, l->weights, &mo);
     if (e == OK)
