@@ -26,10 +26,9 @@ struct profile;
 
 enum tok_kind { TOK_PROMPT = 0, TOK_SAMPLED = 1 };
 
-/* Which hidden row of the main model its MTP layer takes: after the final norm, as engines that
- * report 85 to 90 % acceptance for DeepSeek-V3 feed it (the default), or before it, as the paper
- * may be read (arXiv 2412.19437, section 2.2).  The layer norms what it takes, so the two differ
- * by the final norm's gain. */
+/* Which hidden row of the main model its MTP layer takes: after the final norm, as vLLM and SGLang
+ * feed it (the default), or before it; DeepSeek has not said which.  The layer norms what it
+ * takes, so the two differ by the final norm's gain. */
 enum mtp_input { MTP_AFTER_NORM = 0, MTP_BEFORE_NORM = 1 };
 
 struct model_options {
