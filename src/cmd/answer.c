@@ -236,8 +236,9 @@ static enum err step(struct making *m, struct loaded *l, bool *go_on)
     if (len < session_ctx(s)) {
         e = speculate_push(l->spec, id, n_max - m->a->n_tok);
     } else {
-        speculate_settle(l->spec);
-        e = make_room(m, l, id, &made);
+        e = speculate_settle(l->spec);
+        if (e == OK)
+            e = make_room(m, l, id, &made);
     }
     *go_on = e == OK && made;
     if (*go_on)
@@ -271,8 +272,9 @@ enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *
     while (e == OK && go_on && !interrupted)
         e = step(&m, l, &go_on);
     a->gen_s = clock_s() - start;
-    speculate_settle(l->spec);
     a->draft = speculate_since(l->spec, &before);
+    e_text = speculate_settle(l->spec);
+    e = e != OK ? e : e_text;
     e_text = m.stop ? end_text(&m) : OK;
     sampler_free(m.sampler);
     stop_match_free(m.stop);

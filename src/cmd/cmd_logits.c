@@ -193,7 +193,7 @@ static enum err open_output(struct job *j, const struct model *m, const char *pa
 static enum err logits(struct loaded *l, struct job *j, struct opt_set *o)
 {
     int64_t n_greedy = opt_int(o, OPT_greedy);
-    bool mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
+    bool mtp = l->mtp;
     enum err e = mtp ? logits_mtp_check(l->model) : OK;
 
     j->n_vocab = model_info(l->model)->n_vocab;
@@ -223,7 +223,9 @@ static enum err logits(struct loaded *l, struct job *j, struct opt_set *o)
 
 enum err cmd_logits(struct opt_set *o)
 {
-    struct loaded l = { 0 };
+    const char *mtp = opt_text(o, OPT_mtp);
+    struct loaded l = { .mtp = strcmp(mtp, "off") != 0,
+                        .mtp_input = strcmp(mtp, "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM };
     struct job j = { 0 };
     enum err e;
 

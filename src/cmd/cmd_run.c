@@ -238,7 +238,7 @@ static enum err model_is_there(const struct opt_set *o)
 enum err cmd_run(struct opt_set *o)
 {
     struct buf prompt = { 0 };
-    struct loaded l = { 0 };
+    struct loaded l = { .mtp = load_wants_mtp(o) };
     bool given = false;
     enum err e = model_is_there(o);
 

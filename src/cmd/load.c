@@ -83,11 +83,14 @@ enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name, 
                          int32_t batch_max)
 {
     struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) && !load_may_pack(o) };
-    struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max };
+    struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max,
+                                .mtp = l->mtp, .mtp_input = l->mtp_input };
     int asked = l->n_thread;
     enum err e;
 
     memset(l, 0, sizeof(*l));
+    l->mtp = mo.mtp;
+    l->mtp_input = mo.mtp_input;
     e = choose_isa(&l->isa, o);
     if (e == OK)
         e = choose_kv(&l->kv_type, o);
@@ -107,8 +110,6 @@ enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name, 
     mo.cpu_quota = l->machine.cpu_quota;
     mo.isa = l->isa;
     mo.kv_type = l->kv_type;
-    mo.mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
-    mo.mtp_input = strcmp(opt_text(o, OPT_mtp), "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM;
     if (e == OK)
         e = model_open(&l->model, l->weights, &mo);
     if (e == OK)

@@ -18,6 +18,7 @@
 #include "model/model.h"
 #include "text/tokenizer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A zeroed struct is nothing loaded.  Read what you like, change nothing. */
@@ -37,13 +38,16 @@ struct loaded {
     struct loaded *draft;               /* the model of --draft-model; NULL: none */
     enum qtype kv_type;
     unsigned isa;
-    int n_thread;                       /* see load_open() */
+    int n_thread;                       /* these three: see load_open() */
+    bool mtp;
+    enum mtp_input mtp_input;
 };
 
 /* Find, map and bind the model named by operand 0; with `tokenizer` its vocabulary is read too.
  * The weights are packed into memory, or a cold file that fits in it is read, with progress.
  * `batch_max` is the most rows a step may take.  l->n_thread says how many threads: 0 as
- * --threads says, LOAD_THREADS_DEFAULT for a command without that option.  On failure *l is zeroed.
+ * --threads says, LOAD_THREADS_DEFAULT for a command without that option; l->mtp and l->mtp_input,
+ * whether and how the MTP layer is to be used.  On failure *l is zeroed.
  * Errors: those of model_path_find, weights_open, tokenizer_new, model_open; ARG (an
  * instruction set this CPU lacks), STOPPED. */
 enum { LOAD_THREADS_DEFAULT = -1 };
@@ -59,6 +63,7 @@ MUST_CHECK enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_
 /* Give the session what guesses tokens, as --draft says, with the model of --draft-model.
  * Errors: those of load_open() for that model, and ARG (another vocabulary: what differs; --draft
  * names what is not there). */
+bool load_wants_mtp(const struct opt_set *o);       /* whether --draft may use an MTP layer */
 MUST_CHECK enum err load_draft(struct loaded *l, struct opt_set *o);
 
 void load_close(struct loaded *l);

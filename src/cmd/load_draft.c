@@ -77,6 +77,13 @@ static enum err open_draft_model(struct loaded *l, struct opt_set *o, const char
     return check_vocabulary(l);
 }
 
+bool load_wants_mtp(const struct opt_set *o)
+{
+    const char *how = opt_text(o, OPT_draft);
+
+    return !strcmp(how, "auto") || !strcmp(how, "mtp");
+}
+
 static enum err read_draft(struct loaded *l, struct opt_set *o, struct speculate_options *so)
 {
     const char *how = opt_text(o, OPT_draft), *name = opt_text(o, OPT_draft_model);
@@ -84,6 +91,7 @@ static enum err read_draft(struct loaded *l, struct opt_set *o, struct speculate
     so->paced = !strcmp(how, "auto");
     so->n_max = (int)opt_int(o, OPT_draft_max);
     so->use[DRAFT_lookup] = so->paced || !strcmp(how, "lookup");
+    so->use[DRAFT_mtp] = (so->paced && model_info(l->model)->mtp) || !strcmp(how, "mtp");
     so->use[DRAFT_model] = (so->paced && name) || !strcmp(how, "model");
     if (so->use[DRAFT_model] && name)
         return open_draft_model(l, o, name);

@@ -24,11 +24,12 @@ struct draft_options {
     int64_t n_ctx;                      /* the longest text */
 };
 
-/* The text so far.  Its last token is chosen; it may not be computed yet.  The sampler is the one
- * that will choose the next: a drafter with logits draws with it at the position itself, so that
- * like logits give like tokens, and leaves its state as it was. */
+/* The text so far.  Its last token is chosen; when guesses are asked for it is the one token that
+ * is not computed yet.  Behind it a drafter may write its guesses.  The sampler is the one that
+ * will choose the next: a drafter with logits draws with it at the position itself, so that like
+ * logits give like tokens, and leaves its state as it was. */
 struct draft_text {
-    const int32_t *id;                  /* [n] */
+    int32_t *id;                        /* [n], and room for DRAFT_MOST */
     const uint8_t *kind;                /* [n] */
     int64_t n;
     struct sampler *sampler;

@@ -5,6 +5,8 @@
  * kinds describe exactly the KV rows 0 .. n-1. */
 #include "engine/session.h"
 
+#include "engine/mtp_feed.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@ struct session {
     struct batch_row *row;              /* [n_batch] */
     float *logits;                      /* [n_vocab] */
     bool has_logits;                    /* they are those of the last token */
+    struct mtp_feed mtp;                /* of a model with an MTP layer */
     float *logits_many;                 /* [session_push_most(), n_vocab], made by the first use */
     int64_t n_many;                     /* rows of it, of the last tokens held; 0: none */
     float *logits_eval;                 /* [EVAL_ROWS, n_vocab], made by the first eval */
@@ -73,6 +76,8 @@ enum err session_new(struct session **out, struct model *m, const struct session
                     "a smaller --ctx-size", s->n_ctx);
     else
         e = map_pages(s);
+    if (e == OK && model_info(m)->mtp)
+        e = mtp_feed_init(&s->mtp, m, s->n_batch, s->adapter);
     if (e) {
         session_free(s);
         return e;
@@ -92,6 +97,7 @@ void session_free(struct session *s)
     free(s->kind);
     free(s->row);
     free(s->logits);
+    mtp_feed_release(&s->mtp);
     free(s->logits_many);
     free(s->logits_eval);
     free(s->expert);
@@ -124,6 +130,7 @@ void session_truncate(struct session *s, int64_t n)
     s->has_logits = s->has_logits && n == s->n;
     s->n_many = n == s->n ? s->n_many : 0;
     s->n = n;
+    mtp_feed_cut(&s->mtp, n);
 }
 
 static enum err check_room(const struct session *s, int64_t n)
@@ -134,18 +141,28 @@ static enum err check_room(const struct session *s, int64_t n)
                    "; shorten the text or use --ctx-size %" PRId64, n, s->n_ctx, n);
 }
 
+static struct mtp_text mtp_text(const struct session *s)
+{
+    return (struct mtp_text){ s->token, s->kind, &s->kv, s->n };
+}
+
 /* Compute `n` tokens after the ones held; logits of the last row, or of all, as `out` asks. */
 static enum err step(struct session *s, const int32_t *id, const uint8_t *kind, int64_t n,
-                     bool all, const struct step_out *out)
+                     bool all, struct step_out *out)
 {
     struct batch b = { s->row, (int32_t)n, &s->kv, 1 };
-    enum err e;
+    struct mtp_text text = mtp_text(s);
+    bool mtp = s->mtp.m != NULL;
+    enum err e = mtp ? mtp_feed_room(&s->mtp, &text, n, &out->draft_in) : OK;
+
+    if (e)
+        return e;
 
     for (int64_t i = 0; i < n; i++)
         s->row[i] = (struct batch_row){
             .token = id[i], .pos = s->n + i, .kind = kind ? kind[i] : TOK_PROMPT,
             .adapter = s->adapter,
-            .want_logits = out->logits && (all || i == n - 1),
+            .want_logits = out->logits && (all || i == n - 1), .want_hidden = mtp,
         };
     s->has_logits = false;
     s->n_many = 0;
@@ -156,8 +173,24 @@ static enum err step(struct session *s, const int32_t *id, const uint8_t *kind, 
         s->token[s->n + i] = id[i];
         s->kind[s->n + i] = kind ? kind[i] : TOK_PROMPT;
     }
+    if (mtp)
+        mtp_feed_took(&s->mtp, s->n, n);
     s->n += n;
     return OK;
+}
+
+/* Keep *same tokens.  Where the MTP layer's next pair needs a hidden row that is gone, the last of
+ * them is computed once more: its own pair stands. */
+static void go_back(struct session *s, int64_t *same)
+{
+    bool again = s->mtp.m && *same > 0 && !mtp_feed_has(&s->mtp, *same - 1);
+
+    session_truncate(s, *same);
+    int64_t n_pair = s->mtp.n_pair;
+    *same -= again;
+    session_truncate(s, *same);
+    if (again)
+        mtp_feed_hold(&s->mtp, n_pair);
 }
 
 enum err session_sync(struct session *s, const int32_t *id, const uint8_t *kind, int64_t n,
@@ -175,7 +208,7 @@ enum err session_sync(struct session *s, const int32_t *id, const uint8_t *kind,
     while (same < s->n && same < n - 1 && s->token[same] == id[same] &&
            s->kind[same] == (kind ? kind[same] : TOK_PROMPT))
         same++;
-    session_truncate(s, same);
+    go_back(s, &same);
     if (n_reused)
         *n_reused = same;
     while (s->n < n) {
@@ -232,9 +265,31 @@ void session_push_keep(struct session *s, int64_t n)
 
     ASSERT(n >= 1 && n <= s->n_many);
     memcpy(s->logits, s->logits_many + (size_t)(n - 1) * n_vocab, n_vocab * sizeof(float));
-    s->n -= s->n_many - n;
+    session_truncate(s, s->n - s->n_many + n);
     s->n_many = 0;
     s->has_logits = true;
+}
+
+bool session_may_guess(const struct session *s)
+{
+    return s->mtp.m && s->n > 0 && mtp_feed_has(&s->mtp, s->n - 1);
+}
+
+enum err session_guess(struct session *s, int32_t id, int64_t ahead, const float **logits)
+{
+    struct mtp_text text = mtp_text(s);
+    enum err e = check_room(s, s->n + ahead + 1);
+
+    ASSERT(session_may_guess(s));
+    *logits = s->mtp.logits;
+    return e ? e : mtp_feed_guess(&s->mtp, &text, id, ahead);
+}
+
+enum err session_feed(struct session *s)
+{
+    struct mtp_text text = mtp_text(s);
+
+    return s->mtp.m ? mtp_feed_flush(&s->mtp, &text) : OK;
 }
 
 static enum err eval_memory(struct session *s)
@@ -297,6 +352,8 @@ void session_filled(struct session *s, int64_t n, bool has_logits)
     ASSERT(n >= 0 && n <= s->n_ctx);
     s->n = n;
     s->has_logits = has_logits;
+    mtp_feed_cut(&s->mtp, 0);
+    mtp_feed_hold(&s->mtp, n > 0 ? n - 1 : 0);
 }
 
 void session_swap(struct session *a, struct session *b)

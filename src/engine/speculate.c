@@ -17,7 +17,7 @@ struct speculate {
     int64_t len, len_step;              /* pushed; before the last step */
     int n_ahead, n_vocab;
     const float *rows;                  /* of len - 1 and the drafts behind it; NULL: none */
-    int32_t *id;                        /* [n_ctx], what was pushed */
+    int32_t *id;                        /* [n_ctx + DRAFT_MOST], what was pushed */
     uint8_t *kind;                      /* [n_ctx] */
     void *drafter[DRAFT_COUNT];         /* NULL: not used */
     int most[DRAFT_COUNT], limit;
@@ -67,7 +67,7 @@ enum err speculate_new(struct speculate **out, const struct speculate_options *o
         p->n_vocab = model_info(session_parts(p->s).model)->n_vocab;
         p->paced = o->paced;
         p->limit = DRAFT_MOST;
-        p->id = calloc(n_ctx, sizeof(*p->id));
+        p->id = calloc(n_ctx + DRAFT_MOST, sizeof(*p->id));
         p->kind = calloc(n_ctx, sizeof(*p->kind));
         pace_init(&p->pace);
     }
@@ -154,12 +154,13 @@ struct speculate_stats speculate_since(const struct speculate *p,
     return s;
 }
 
-void speculate_settle(struct speculate *p)
+enum err speculate_settle(struct speculate *p)
 {
     if (p->rows)
         session_push_keep(p->s, p->len - p->len_step);
     p->rows = NULL;
     p->n_ahead = 0;
+    return session_feed(p->s);
 }
 
 /* The token is the text's: what was guessed in its place is judged, and the drafters told. */

@@ -46,8 +46,9 @@ const float *speculate_logits(const struct speculate *p);
 MUST_CHECK enum err speculate_push(struct speculate *p, int32_t id, int64_t n_more);
 
 /* The session holds what was pushed and nothing more, and session_logits() are those of its last
- * token.  Before anything else is done with the session. */
-void speculate_settle(struct speculate *p);
+ * token; its MTP layer has seen the text.  Before anything else is done with the session.
+ * Errors: those of model_draft(); the session is settled all the same. */
+MUST_CHECK enum err speculate_settle(struct speculate *p);
 
 /* Draft at most n tokens a step from now on, 0: none; within n_max.  At any time. */
 void speculate_limit(struct speculate *p, int n);

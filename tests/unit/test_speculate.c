@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define V3    "tests/golden/v3-nano/model-f32.gguf"
+#define MTP   "tests/golden/v3-nano/model-f32-mtp.gguf"
 #define LITE  "tests/golden/v2-lite-nano/model-f32.gguf"
 #define SMOL  "tests/golden/smollm-nano/model-f32.gguf"
 #define QWEN2 "tests/golden/qwen2-nano"
@@ -25,7 +26,7 @@ struct fixture {
 static struct fixture open_model(const char *path, enum qtype kv)
 {
     struct model_options o = { .n_thread = 1, .isa = isa_detect(), .kv_type = kv,
-                               .n_batch_max = N_BATCH };
+                               .n_batch_max = N_BATCH, .mtp = true };
     struct fixture f;
 
     cr_assert_eq(weights_open(&f.w, path, NULL), OK, "%s", err_text());
@@ -134,7 +135,7 @@ static struct speculate_stats decode_drafted(const struct made *plain, const str
             speculate_limit(p, (int)(next_random(&state) % 5) * 3);
         cr_assert_eq(speculate_push(p, id, N_TOK - 1 - i), OK, "%s", err_text());
     }
-    speculate_settle(p);
+    cr_assert_eq(speculate_settle(p), OK, "%s", err_text());
     cr_assert_eq(session_len(s), plain->n_held, "%s", what);
     cr_assert(!memcmp(session_logits(s), plain->logits + N_TOK * f->n_vocab, f->n_vocab * 4),
               "%s: the last logits differ", what);
@@ -247,14 +248,95 @@ Test(speculate, another_model_of_the_vocabulary_is_right_less_often)
     close_model(&g);
 }
 
+Test(speculate, the_mtp_layer_changes_nothing)
+{
+    static const char *const path[] = { MTP, "tests/golden/v3-nano" };
+
+    for (int i = 0; i < 2; i++) {
+        struct speculate_stats sum[3] = { { 0 } };
+        struct fixture f = open_model(path[i], i ? QTYPE_bf16 : QTYPE_f32);
+        struct speculate_options o = { .use[DRAFT_mtp] = true, .n_max = i ? 3 : 0 };
+        cr_assert(model_info(f.m)->mtp, "%s", path[i]);
+        compare_all(&f, &o, 300, 2, path[i], sum);
+        cr_assert_gt(sum[0].n_right, 0);
+        cr_assert_gt(sum[0].n_draft, sum[0].n_right);
+        cr_assert_gt(sum[2].n_draft, 0, "never tried");
+        struct speculate_options both = { .use[DRAFT_mtp] = true, .use[DRAFT_lookup] = true };
+        compare_all(&f, &both, 400, 1, "mtp and lookup", sum);
+        close_model(&f);
+    }
+}
+
+/* What the layer makes of a token behind a text that was read at once, with its kinds. */
+static void guess_afresh(const struct fixture *f, const int32_t *id, const uint8_t *kind, int64_t n,
+                         int32_t next, float *out)
+{
+    struct session *s = new_session(f);
+    const float *logits;
+
+    cr_assert_eq(session_sync(s, id, kind, n, NULL, NULL, NULL), OK, "%s", err_text());
+    cr_assert(session_may_guess(s));
+    cr_assert_eq(session_guess(s, next, 0, &logits), OK, "%s", err_text());
+    memcpy(out, logits, f->n_vocab * 4);
+    session_free(s);
+}
+
+Test(speculate, what_the_mtp_layer_knows_is_the_text_however_it_came_to_be)
+{
+    struct fixture f = open_model(MTP, QTYPE_f32);
+    struct session *s = new_session(&f);
+    float *afresh = calloc(f.n_vocab, sizeof(float));
+    int32_t id[N_CTX];
+    uint8_t kind[N_CTX];
+    uint64_t state = 11;
+    const float *logits;
+
+    for (int round = 0; round < 200; round++) {
+        int64_t n = session_len(s), more = 1 + (int64_t)(next_random(&state) % 6);
+        int what = (int)(next_random(&state) % 5);
+        for (int i = 0; i < more; i++)
+            id[i] = (int32_t)(next_random(&state) % f.n_vocab);
+        if (!n || n + more + 40 > N_CTX || what == 0) {     /* another prompt, partly the same */
+            n = n > 60 ? 60 : n;
+            n = n ? (int64_t)(next_random(&state) % (uint64_t)n) : 0;
+            memmove(id + n, id, (size_t)more * sizeof(*id));
+            memcpy(id, session_tokens(s), (size_t)n * sizeof(*id));
+            memcpy(kind, session_parts(s).kind, (size_t)n);
+            for (int64_t i = n; i < n + more + 33; i++)
+                id[i] = (int32_t)(i * 7 % 50);
+            memset(kind + n, TOK_PROMPT, (size_t)more + 33);
+            n += more + (round % 3 ? 0 : 33);
+            cr_assert_eq(session_sync(s, id, kind, n, NULL, NULL, NULL), OK, "%s", err_text());
+        } else if (what == 1) {
+            cr_assert_eq(session_push(s, id[0]), OK, "%s", err_text());
+        } else if (what == 2) {         /* a page of guesses, fed back and forgotten */
+            for (int i = 0; i < more; i++)
+                cr_assert_eq(session_guess(s, id[i], i, &logits), OK, "%s", err_text());
+        } else {
+            cr_assert_eq(session_push_many(s, id, more, &logits), OK, "%s", err_text());
+            session_push_keep(s, 1 + (int64_t)(next_random(&state) % (uint64_t)more));
+        }
+        if (round % 3 == 0)
+            cr_assert_eq(session_feed(s), OK, "%s", err_text());
+        if (round % 4)
+            continue;
+        guess_afresh(&f, session_tokens(s), session_parts(s).kind, session_len(s), 9, afresh);
+        cr_assert_eq(session_guess(s, 9, 0, &logits), OK, "%s", err_text());
+        cr_assert(!memcmp(logits, afresh, f.n_vocab * 4), "round %d", round);
+    }
+    free(afresh);
+    session_free(s);
+    close_model(&f);
+}
+
 /* For `make check-long PART=draft`: DRAFT_PROMPTS prompts on v3-nano. */
 Test(speculate, many_prompts_on_v3)
 {
     const char *asked = getenv("DRAFT_PROMPTS");
     int n = asked ? atoi(asked) : N_SAMPLERS;
     struct speculate_stats sum[3] = { { 0 } };
-    struct fixture f = open_model(V3, QTYPE_f16);
-    struct speculate_options o = { .use[DRAFT_lookup] = true };
+    struct fixture f = open_model(MTP, QTYPE_f16);
+    struct speculate_options o = { .use[DRAFT_lookup] = true, .use[DRAFT_mtp] = true };
 
     compare_all(&f, &o, 1000, (n + N_SAMPLERS - 1) / N_SAMPLERS, "v3-nano", sum);
     close_model(&f);
@@ -287,7 +369,7 @@ Test(speculate, no_more_is_drafted_than_is_wanted_or_fits)
     cr_assert_eq(session_len(s), 16, "%lld", (long long)session_len(s));
     cr_assert_eq(speculate_push(p, 400, 9), OK);    /* not what was drafted */
     cr_assert_eq(session_tokens(s)[14], 400);
-    speculate_settle(p);
+    cr_assert_eq(speculate_settle(p), OK, "%s", err_text());
     cr_assert_eq(session_len(s), 15);
     cr_assert_eq(session_sync(s, id, NULL, N_CTX - 3, NULL, NULL, NULL), OK);
     cr_assert_eq(speculate_begin(p, smp, NULL, NULL), OK);
@@ -295,7 +377,7 @@ Test(speculate, no_more_is_drafted_than_is_wanted_or_fits)
         cr_assert_eq(speculate_push(p, id[i], 99), OK, "%s", err_text());
     cr_assert_eq(speculate_stats(p).n_draft, 4, "%lld", (long long)speculate_stats(p).n_draft);
     cr_assert_eq(speculate_push(p, 5, 99), ERR_LIMIT);
-    speculate_settle(p);
+    cr_assert_eq(speculate_settle(p), OK, "%s", err_text());
     cr_assert_eq(session_len(s), N_CTX);
     speculate_free(p);
     sampler_free(smp);
