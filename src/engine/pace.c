@@ -1,20 +1,21 @@
 /* pace.c - expected tokens against expected time.
  *
- * The cost of one row is a mean of its own, for one row has kernels of its own.  That of more rows
- * is a line through all of them, so that a length that was never tried is judged by the others;
- * two points of weight PRIOR_WEIGHT hold the line until steps were timed.  A neighbour's busy
- * moment must not decide for long: seconds far from what was expected are cut to CLIP times it. */
+ * Costs are in steps of one row, so that they hold when the machine is busier or the context
+ * longer.  Kernels take other ways from some number of rows on, so each size of step has a mean of
+ * its own; it is forgotten slowly, and between and beyond sizes that are known a line counts: a
+ * size that one busy moment made look dear comes to be tried again. */
 #include "engine/pace.h"
 
 #include <string.h>
 
-#define DECAY_SEEN   0.97
-#define DECAY_STEP   0.95
-#define PRIOR_WEIGHT 0.3
-#define PRIOR_ROW    0.12               /* of a step's time, for each further row */
-#define CLIP         3.0
+#define DECAY_SEEN  0.97
+#define DECAY_STEP  0.997               /* of a size's weight, with every step */
+#define WEIGHT_MAX  6.0
+#define WEIGHT_LINE 0.3                 /* of the line through the neighbours */
+#define ROW_COST    0.12                /* of a further row, before it is known */
+#define CLIP        3.0                 /* times what was expected, and no more, counts */
 
-enum { PRIOR_ROWS = 17 };
+static const int size_rows[PACE_SIZES] = { 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64 };
 
 void pace_init(struct pace *p)
 {
@@ -33,49 +34,83 @@ static int strength_class(int strength)
     return i;
 }
 
-/* Before anything was seen, a stronger guess is likelier right; four observations outweigh it. */
+/* Before anything was seen; two observations weigh as much. */
 static double chance(const struct pace *p, enum draft_kind kind, int strength)
 {
+    static const double likeness[PACE_STRENGTHS] = { 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 0.9 };
     int c = strength_class(strength);
-    double first = (c + 1.0) / (c + 2.0);
+    double first = drafter_def(kind)->costless ? likeness[c] : 0.7;
 
     return (p->right[kind][c] + 2 * first) / (p->seen[kind][c] + 2);
 }
 
+static double line(double x, double x0, double y0, double x1, double y1)
+{
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0);
+}
+
+/* Between the sizes below and above size i that are known, the first of which is one row. */
+static double from_neighbours(const struct pace *p, int i)
+{
+    int lo = i - 1, hi = i + 1;
+
+    while (lo > 0 && p->weight[lo] < 0.5)
+        lo--;
+    while (hi < PACE_SIZES && p->weight[hi] < 0.5)
+        hi++;
+    double y = lo ? p->cost[lo] : 1;
+    if (hi < PACE_SIZES)
+        return line(size_rows[i], size_rows[lo], y, size_rows[hi], p->cost[hi]);
+    return y + ROW_COST * (size_rows[i] - size_rows[lo]);
+}
+
+static double size_cost(const struct pace *p, int i)
+{
+    double w = p->weight[i];
+
+    return i ? (w * p->cost[i] + WEIGHT_LINE * from_neighbours(p, i)) / (w + WEIGHT_LINE) : 1;
+}
+
 double pace_cost(const struct pace *p, int rows)
 {
-    const double w = PRIOR_WEIGHT, far = p->one * (1 + PRIOR_ROW * (PRIOR_ROWS - 1));
-    const double near = p->one * (1 + PRIOR_ROW);
-    double n = p->n + 2 * w, x = p->x + w * (2 + PRIOR_ROWS), y = p->y + w * (near + far);
-    double xx = p->xx + w * (4 + PRIOR_ROWS * PRIOR_ROWS);
-    double xy = p->xy + w * (2 * near + PRIOR_ROWS * far);
+    int i = 0;
 
-    if (rows <= 1)
-        return p->one;
-    double slope = (n * xy - x * y) / (n * xx - x * x), at = (y - slope * x) / n + slope * rows;
-    return at > p->one ? at : p->one;
+    while (size_rows[i] < rows)
+        i++;
+    if (size_rows[i] == rows)
+        return size_cost(p, i);
+    return line(rows, size_rows[i - 1], size_cost(p, i - 1), size_rows[i], size_cost(p, i));
+}
+
+static void take_one(struct pace *p, double seconds)
+{
+    if (p->n_one && seconds > CLIP * p->one)
+        seconds = CLIP * p->one;
+    p->step_one = p->n_step;
+    p->n_one++;
+    p->one += (seconds - p->one) / (p->n_one < 8 ? (double)p->n_one : 8.0);
 }
 
 void pace_step(struct pace *p, int rows, double seconds)
 {
-    double expected = pace_cost(p, rows);
+    double expected = pace_cost(p, rows), cost = p->one > 0 ? seconds / p->one : expected;
+    int i = 0;
 
+    ASSERT(rows >= 1 && rows <= size_rows[PACE_SIZES - 1]);
     p->n_step++;
     if (rows == 1) {
-        p->step_one = p->n_step;
-        p->n_one++;
-    }
-    if (expected > 0 && seconds > CLIP * expected)
-        seconds = CLIP * expected;
-    if (rows == 1) {
-        p->one += (seconds - p->one) / (p->n_one < 8 ? (double)p->n_one : 8.0);
+        take_one(p, seconds);
         return;
     }
-    p->n = DECAY_STEP * p->n + 1;
-    p->x = DECAY_STEP * p->x + rows;
-    p->y = DECAY_STEP * p->y + seconds;
-    p->xx = DECAY_STEP * p->xx + (double)rows * rows;
-    p->xy = DECAY_STEP * p->xy + rows * seconds;
+    if (cost > CLIP * expected)
+        cost = CLIP * expected;
+    while (size_rows[i] < rows)
+        i++;
+    for (int j = 1; j < PACE_SIZES; j++)
+        p->weight[j] *= DECAY_STEP;
+    if (p->weight[i] < WEIGHT_MAX)
+        p->weight[i] += 1;
+    p->cost[i] += (cost - p->cost[i]) / (p->weight[i] > 1 ? p->weight[i] : 1);
 }
 
 void pace_guess(struct pace *p, enum draft_kind kind, int n, double seconds)
@@ -106,7 +141,7 @@ static int best_length(const struct pace *p, enum draft_kind kind, int strength,
     for (int k = 1; k <= n; k++) {
         all *= chance(p, kind, strength + k - 1);
         tokens += all;
-        double g = tokens * p->one / (pace_cost(p, k + 1) + k * p->guess[kind]);
+        double g = tokens / (pace_cost(p, k + 1) + k * p->guess[kind] / p->one);
         if (g > *gain && g > PACE_GAIN) {
             *gain = g;
             best = k;

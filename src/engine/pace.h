@@ -13,16 +13,18 @@
 
 #include "engine/draft.h"
 
-#define PACE_GAIN 1.03
+#define PACE_GAIN 1.05
 
 enum { PACE_STRENGTHS = 8,              /* 1, 2, 3, 4 .. 5, 6 .. 8, 9 .. 16, 17 .. 32, more */
+       PACE_SIZES = 12,                 /* of steps: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64 */
        PACE_PROBE_FIRST = 8, PACE_PROBE_LAST = 256, PACE_PLAIN_EVERY = 128 };
 
 struct pace {
     double right[DRAFT_COUNT][PACE_STRENGTHS], seen[DRAFT_COUNT][PACE_STRENGTHS];  /* decayed */
     double one;                         /* seconds of a step of one row; 0: not known */
     int64_t n_one;
-    double n, x, y, xx, xy;             /* decayed sums over steps of more rows: rows, seconds */
+    double cost[PACE_SIZES];            /* of larger ones, in steps of one row: mean */
+    double weight[PACE_SIZES];          /* and of how many steps, decayed */
     double guess[DRAFT_COUNT];          /* seconds a proposed token takes to propose */
     int64_t n_step, step_one;           /* steps; the last of one row */
     int64_t step_tried[DRAFT_COUNT];    /* the last step that proposal was asked of it */
@@ -46,7 +48,7 @@ void pace_guess(struct pace *p, enum draft_kind kind, int n, double seconds);
 /* A guess of this strength was right or wrong. */
 void pace_seen(struct pace *p, enum draft_kind kind, int strength, bool right);
 
-/* Seconds that a step of so many rows is expected to take. */
+/* What a step of so many rows is expected to take, in steps of one row. */
 double pace_cost(const struct pace *p, int rows);
 
 #endif
