@@ -38,6 +38,8 @@ enum err draft_model_new(void **out, const struct draft_options *o)
         e = err_set(ERR_NOMEM, "DRAFT-02", "no memory for the draft model; use --draft off");
     else
         e = session_new(&d->s, o->model, &so);
+    if (e == OK)
+        e = session_push_ready(d->s);
     if (e != OK) {
         draft_model_free(d);
         return e;

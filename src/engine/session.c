@@ -27,7 +27,7 @@ struct session {
     float *logits;                      /* [n_vocab] */
     bool has_logits;                    /* they are those of the last token */
     struct mtp_feed mtp;                /* of a model with an MTP layer */
-    float *logits_many;                 /* [session_push_most(), n_vocab], made by the first use */
+    float *logits_many;                 /* [session_push_most(), n_vocab]; NULL: not made */
     int64_t n_many;                     /* rows of it, of the last tokens held; 0: none */
     float *logits_eval;                 /* [EVAL_ROWS, n_vocab], made by the first eval */
     int32_t *expert;                    /* [EVAL_ROWS, n_moe_layer, n_used], likewise */
@@ -237,19 +237,24 @@ int32_t session_push_most(const struct session *s)
     return s->n_batch < SESSION_PUSH_MOST ? s->n_batch : SESSION_PUSH_MOST;
 }
 
+enum err session_push_ready(struct session *s)
+{
+    size_t n = (size_t)session_push_most(s) * (size_t)model_info(s->m)->n_vocab;
+
+    if (!s->logits_many)
+        s->logits_many = malloc(n * sizeof(float));
+    return s->logits_many ? OK :
+        err_set(ERR_NOMEM, "SESSION-08", "no memory for the logits of %d tokens; use --draft off",
+                session_push_most(s));
+}
+
 enum err session_push_many(struct session *s, const int32_t *id, int64_t n, const float **logits)
 {
-    size_t row_bytes = (size_t)model_info(s->m)->n_vocab * sizeof(float);
     uint8_t kinds[SESSION_PUSH_MOST];
     enum err e;
 
-    ASSERT(n >= 1 && n <= session_push_most(s));
+    ASSERT(s->logits_many && n >= 1 && n <= session_push_most(s));
     *logits = NULL;
-    if (!s->logits_many)
-        s->logits_many = malloc((size_t)session_push_most(s) * row_bytes);
-    if (!s->logits_many)
-        return err_set(ERR_NOMEM, "SESSION-08", "no memory for the logits of %d tokens; use "
-                       "--draft off", session_push_most(s));
     struct step_out out = { .logits = s->logits_many };
     memset(kinds, TOK_SAMPLED, sizeof(kinds));
     if ((e = check_room(s, s->n + n)) || (e = step(s, id, kinds, n, true, &out)))

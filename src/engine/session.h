@@ -44,10 +44,11 @@ MUST_CHECK enum err session_push(struct session *s, int32_t id);
 
 /* Append n sampled tokens in one step; *logits is [n, n_vocab], what follows each of them, the same
  * bits as from one push after another, borrowed until the session changes.  n is from 1 to
- * session_push_most().  The memory for the rows is made once.  Errors: LIMIT (nothing changed),
- * NOMEM, those of model_step(). */
+ * session_push_most(), after session_push_ready(), which makes the memory for the rows.
+ * Errors: LIMIT (nothing changed), those of model_step(). */
 MUST_CHECK enum err session_push_many(struct session *s, const int32_t *id, int64_t n,
                                       const float **logits);
+MUST_CHECK enum err session_push_ready(struct session *s);       /* Errors: NOMEM. */
 enum { SESSION_PUSH_MOST = 64 };
 int32_t session_push_most(const struct session *s);     /* no more than a step takes */
 

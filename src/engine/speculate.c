@@ -39,8 +39,10 @@ static double now_s(void)
 static enum err new_drafters(struct speculate *p, const struct speculate_options *o)
 {
     int32_t most = session_push_most(p->s) - 1;
+    bool any = false;
 
     for (int d = 0; d < DRAFT_COUNT; d++) {
+        any = any || o->use[d];
         const struct drafter_def *def = drafter_def((enum draft_kind)d);
         p->most[d] = o->n_max ? o->n_max : def->most;
         if (p->most[d] > most)
@@ -51,7 +53,7 @@ static enum err new_drafters(struct speculate *p, const struct speculate_options
         if (e != OK)
             return e;
     }
-    return OK;
+    return any ? session_push_ready(p->s) : OK;
 }
 
 enum err speculate_new(struct speculate **out, const struct speculate_options *o)

@@ -1,6 +1,6 @@
 /* test_alloc.c - every allocation of weights_open() (GGUF files, Hugging Face folders),
- * adapter_open(), safetensors_open(), session_save(), session_load(), sampler_new(), and of text:
- * jinja_parse() and jinja_render(), tokenizer_from_json(), chat_open_template() and chat_render(),
+ * adapter_open(), safetensors_open(), session_save(), session_load(), speculate_new(),
+ * sampler_new(), and of text: jinja_parse() and jinja_render(), tokenizer_from_json(), chat_open_template() and chat_render(),
  * and of packing weights into memory and into a file, fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
@@ -11,6 +11,7 @@
  * json.c, and so through here.
  */
 #include "engine/sampler.h"
+#include "engine/speculate.h"
 #include "engine/state.h"
 #include "formats/adapter.h"
 #include "formats/gguf.h"
@@ -218,6 +219,34 @@ static enum err body_state_load(void)
     snprintf(path, sizeof(path), "%s/kept", temp.folder);
     e = session_load(other, path, &plain, NULL, NULL, &got);
     return session_len(other) == (e == OK ? 70 : 0) ? e : ERR_FORMAT;
+}
+
+/* Every drafter that the model can have, and a step with drafts, which allocates nothing. */
+static enum err body_speculate(void)
+{
+    struct speculate_options o = { .use[DRAFT_lookup] = true, .use[DRAFT_model] = true,
+                                   .draft = { other, model, 80, 80 } };
+    struct sampler_options so = { .top_p = 1, .repeat_penalty = 1 };
+    static const int32_t text[] = { 5, 6, 7, 5, 6, 7, 5, 6 };
+    struct speculate *p = NULL;
+    struct sampler *sampler;
+    enum err e = sampler_new(&sampler, &so, model_info(model)->n_vocab);
+
+    if (e == OK)
+        e = speculate_new(&p, &o);
+    if (e == OK)
+        e = session_sync(other, text, NULL, 8, NULL, NULL, NULL);
+    if (e == OK)
+        e = speculate_begin(p, sampler, NULL, NULL);
+    if (e == OK)
+        e = speculate_push(p, 7, 9);
+    if (e == OK && speculate_stats(p).n_draft < 5)
+        e = ERR_FORMAT;
+    if (e == OK)
+        e = speculate_settle(p);
+    speculate_free(p);
+    sampler_free(sampler);
+    return e;
 }
 
 static enum err body_place(void)
@@ -606,6 +635,7 @@ int main(void)
         { "packed_write", body_packed_file },
         { "session_save", body_state_save },
         { "session_load", body_state_load },
+        { "speculate_new", body_speculate },
         { "sampler_new", body_sampler },
         { "jinja_parse, jinja_render", body_jinja },
         { "tokenizer_from_json, tokenizer_encode", body_tokenizer_json },

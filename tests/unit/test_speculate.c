@@ -285,6 +285,7 @@ Test(speculate, what_the_mtp_layer_knows_is_the_text_however_it_came_to_be)
 {
     struct fixture f = open_model(MTP, QTYPE_f32);
     struct session *s = new_session(&f);
+    cr_assert_eq(session_push_ready(s), OK);
     float *afresh = calloc(f.n_vocab, sizeof(float));
     int32_t id[N_CTX];
     uint8_t kind[N_CTX];
