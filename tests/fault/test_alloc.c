@@ -1,7 +1,8 @@
 /* test_alloc.c - every allocation of weights_open() (GGUF files, Hugging Face folders),
  * adapter_open(), safetensors_open(), session_save(), session_load(), speculate_new(),
- * sampler_new(), and of text: jinja_parse() and jinja_render(), tokenizer_from_json(), chat_open_template() and chat_render(),
- * and of packing weights into memory and into a file, fails once; so does every read of packing.
+ * sampler_new(), and of text: jinja_parse() and jinja_render(), tokenizer_from_json(),
+ * chat_open_template() and chat_render(), and of packing weights into memory and into a file, fails
+ * once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
  * -Wl,--wrap=pread.
