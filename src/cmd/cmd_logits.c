@@ -234,6 +234,8 @@ enum err cmd_logits(struct opt_set *o)
                        "-o out.safetensors", opt_text(o, OPT_ids) ? "--output" : "--ids",
                        opt_operand(o, 0));
     term_catch_interrupt();
+    l.mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
+    l.mtp_input = strcmp(opt_text(o, OPT_mtp), "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM;
     e = load_open(&l, o, false, (int32_t)opt_int(o, OPT_batch_size));
     if (e == OK)
         e = logits(&l, &j, o);

@@ -367,4 +367,7 @@ void session_swap(struct session *a, struct session *b)
 
     *a = *b;
     *b = kept;
+    b->logits_many = a->logits_many;    /* memory stays where session_push_ready() made it */
+    a->logits_many = kept.logits_many;
+    a->n_many = b->n_many = 0;
 }
