@@ -223,9 +223,7 @@ static enum err logits(struct loaded *l, struct job *j, struct opt_set *o)
 
 enum err cmd_logits(struct opt_set *o)
 {
-    const char *mtp = opt_text(o, OPT_mtp);
-    struct loaded l = { .mtp = strcmp(mtp, "off") != 0,
-                        .mtp_input = strcmp(mtp, "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM };
+    struct loaded l = { 0 };
     struct job j = { 0 };
     enum err e;
 
