@@ -12,12 +12,14 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import croft
+import hf_folder
 from answer import CHATML, ENV, R1, STORY, expect, run, tmp, with_template
 from croft import check
 
@@ -134,6 +136,46 @@ def test_lora():
                                      "--seed", "3", "--lora", lora + ":2", *sampler], *ways)
 
 
+def padded(n_more):
+    """qwen2-nano with rows behind its vocabulary that are as likely as a token of it."""
+    source, folder = "tests/golden/qwen2-nano/", tmp("padded")
+    with open(source + "model.safetensors", "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        raw = f.read()
+    tensors, data = [], b""
+    for name, t in header.items():
+        if name == "__metadata__":
+            continue
+        part, shape = raw[t["data_offsets"][0]:t["data_offsets"][1]], list(t["shape"])
+        if name == "model.embed_tokens.weight":
+            row = len(part) // shape[0]
+            part += b"".join(part[i * row:(i + 1) * row] for i in range(100, 100 + n_more))
+            shape[0] += n_more
+        tensors.append((name, t["dtype"], shape))
+        data += part
+    files = {}
+    for stem in ("config", "tokenizer", "tokenizer_config"):
+        with open(source + stem + ".json") as f:
+            files[stem] = json.load(f)
+    config = dict(files.pop("config"), vocab_size=512 + n_more)
+    hf_folder.write_folder(folder, config, [tensors], [data], **files)
+    return folder
+
+
+def test_padding():
+    """Models of one vocabulary with more rows than it has tokens draft for each other."""
+    wide, beyond, drafted = padded(200), 0, 0
+    for seed in range(4):
+        for m, other in ((wide, QWEN2), (QWEN2, wide)):
+            args = [m, "--raw", "abc abc", "-n", "60", "-c", "128", "--seed", seed, "--temp", "0.9"]
+            d = same("padded: " + m, args, model(other))
+            drafted += d["drafted"] if d else 0
+            if m == wide:
+                beyond += any(t["id"] >= 512 for t in answer(*args)[0]["tokens"])
+    check(drafted > 0, "there are drafts")
+    check(beyond > 0, "a token beyond the other's rows was said", str(beyond))
+
+
 def digest(path):
     with open(path, "rb") as f:
         return hashlib.sha256(f.read()).hexdigest()
@@ -220,6 +262,7 @@ def main():
     test_ends()
     test_marks()
     test_lora()
+    test_padding()
     test_state()
     test_chat()
     test_interrupt()
