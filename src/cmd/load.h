@@ -13,6 +13,7 @@
 #include "base/opt.h"
 #include "base/sha256.h"
 #include "engine/session.h"
+#include "engine/stepper.h"
 #include "formats/weights.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
@@ -52,6 +53,13 @@ MUST_CHECK enum err load_open(struct loaded *l, struct opt_set *o, bool tokenize
  * Errors: LIMIT (--ctx-size is less than n_need), NOMEM (with the largest that fits). */
 MUST_CHECK enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need,
                                  int32_t n_batch);
+
+/* What answers n_seq requests at once, each in a context of *n_ctx tokens, which is what a session
+ * would have; *out is yours.  KV pages of all together as far as they fit into memory.  The model
+ * must take load_rows_many() rows in a step.  Errors: those of load_session(), stepper_new(). */
+MUST_CHECK enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
+                                 int64_t n_seq, int64_t *n_ctx);
+int32_t load_rows_many(const struct opt_set *o, int64_t n_seq);
 
 void load_close(struct loaded *l);
 

@@ -15,6 +15,7 @@ struct sched_seq {
     int64_t n_tok, cap, n_prompt;
     int64_t n_kv;                       /* tokens computed; KV rows 0 .. n_kv-1 are theirs */
     int64_t n_todo;                     /* rows in the planned step */
+    int64_t n_shared;                   /* of the prompt, when it was admitted first */
     int32_t adapter;
     bool running, asking;
     void *user;
@@ -248,6 +249,8 @@ static bool admit(struct sched *s, struct sched_seq *q)
     s->run[s->n_run++] = q;
     q->running = true;
     q->n_kv = n;
+    if (q->n_tok == q->n_prompt)
+        q->n_shared = n;
     s->count.n_shared_tok += n;
     return true;
 }
@@ -431,6 +434,11 @@ int64_t sched_len(const struct sched_seq *q)
 const int32_t *sched_tokens(const struct sched_seq *q)
 {
     return q->token;
+}
+
+int64_t sched_shared(const struct sched_seq *q)
+{
+    return q->n_shared;
 }
 
 int32_t sched_n_running(const struct sched *s)

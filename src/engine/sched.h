@@ -102,6 +102,7 @@ void sched_cancel(struct sched *s, struct sched_seq *q);
 void *sched_user(const struct sched_seq *q);
 int64_t sched_len(const struct sched_seq *q);           /* tokens so far, computed or not */
 const int32_t *sched_tokens(const struct sched_seq *q); /* borrowed until it changes */
+int64_t sched_shared(const struct sched_seq *q);        /* prompt tokens that others computed */
 
 int32_t sched_n_running(const struct sched *s);
 int32_t sched_n_waiting(const struct sched *s);

@@ -175,6 +175,11 @@ enum err stepper_step(struct stepper *s, bool *any)
     return e;
 }
 
+int64_t stepper_shared(const struct stepper_ticket *t)
+{
+    return sched_shared(t->seq);
+}
+
 int32_t stepper_n_live(const struct stepper *s)
 {
     return s->n_live;
