@@ -195,15 +195,18 @@ static enum err write_whole(struct batch_run *r)
     return e;
 }
 
+/* Said here: nothing more is said of what the person stopped. */
 static enum err interrupted(const struct batch_run *r)
 {
     int64_t done = r->out.n_kept + r->n_written;
 
     if (r->out.part && !r->in.is_stdin)
-        return err_set(ERR_STOPPED, "BATCH-63", "interrupted after %" PRId64 " lines, which are "
-                       "kept in %s; the same command goes on from there", done, r->out.part);
-    return err_set(ERR_STOPPED, "BATCH-64", "interrupted after %" PRId64 " lines; with --batch "
-                   "FILE --output FILE a job can be gone on with", done);
+        term_note("interrupted after %" PRId64 " lines, which are kept in %s; the same command "
+                  "goes on from there", done, r->out.part);
+    else
+        term_note("interrupted after %" PRId64 " lines; with --batch FILE --output FILE a job can "
+                  "be gone on with", done);
+    return err_set(ERR_STOPPED, "BATCH-63", "interrupted after %" PRId64 " lines", done);
 }
 
 static enum err answer_all(struct batch_run *r)
@@ -218,8 +221,10 @@ static enum err answer_all(struct batch_run *r)
         if (e != OK || (r->at_end && !r->n_line))
             return e;
         progress_update(&r->progress, r->n_written);
-        if (term_interrupted())
+        if (term_interrupted()) {
+            progress_end(&r->progress);
             return interrupted(r);
+        }
         if ((e = stepper_step(r->stepper, &any)))
             return e;
     }
