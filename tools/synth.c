@@ -57,7 +57,7 @@ struct synth {
     int n_tensor, n_plant;
     uint64_t data_bytes, n_param, seed;
     const char *arch;
-    bool sparse, no_expert;
+    bool sparse, no_expert, mtp;        /* mtp: one more layer, for multi-token prediction */
     int fd;
     const char *path;
 };
@@ -324,7 +324,9 @@ static void ds_meta(struct synth *s, const struct ds_shape *h)
     meta_str(s, "general.name", h->name);
     meta_u32(s, "general.file_type", 15);
     meta_u32(s, "general.quantization_version", 2);
-    meta_u32(s, ".block_count", h->n_layer);
+    meta_u32(s, ".block_count", h->n_layer + s->mtp);
+    if (s->mtp)
+        meta_u32(s, ".nextn_predict_layers", 1);
     meta_u32(s, ".context_length", 163840);
     meta_u32(s, ".embedding_length", h->d);
     meta_u32(s, ".feed_forward_length", h->ff);
@@ -359,6 +361,17 @@ static void ds_meta(struct synth *s, const struct ds_shape *h)
     vocabulary(s, h->pre, h->n_vocab, control, 2, 1);
 }
 
+/* The layer for multi-token prediction; it shares the model's embedding and head. */
+static void ds_mtp(struct synth *s, const struct ds_shape *h)
+{
+    add_layer(s, h->n_layer, "nextn.eh_proj.weight", QTYPE_q4_k, 2 * (uint64_t)h->d, h->d, 0);
+    add_layer(s, h->n_layer, "nextn.enorm.weight", QTYPE_f32, h->d, 0, 0);
+    add_layer(s, h->n_layer, "nextn.hnorm.weight", QTYPE_f32, h->d, 0, 0);
+    add_layer(s, h->n_layer, "nextn.shared_head_norm.weight", QTYPE_f32, h->d, 0, 0);
+    ds_attention(s, h, h->n_layer);
+    ds_ffn(s, h, h->n_layer);
+}
+
 /* The embedding and the head stand after the first layers, so that in the sparse file of 380 GB
  * they begin beyond 2^32 bytes, and the last layer beyond 2^38. */
 static void ds_tensors(struct synth *s, const struct ds_shape *h)
@@ -374,6 +387,8 @@ static void ds_tensors(struct synth *s, const struct ds_shape *h)
         ds_ffn(s, h, i);
     }
     add(s, QTYPE_f32, 0, h->d, 0, 0, "output_norm.weight");
+    if (s->mtp)
+        ds_mtp(s, h);
 }
 
 static void llama_model(struct synth *s, const struct llama_shape *h)
@@ -675,23 +690,36 @@ static void write_model(struct synth *s)
     report(s, data_at);
 }
 
+/* What stands behind the colon of `nano:mtp`, `v3-slice:D+M` and `v3-slice:D+M+mtp`: D dense and M
+ * expert layers, and an MTP layer. */
+static bool vary(struct synth *s, struct ds_shape *h, const char *how)
+{
+    unsigned dense, moe;
+    int end = 0;
+
+    if (!strcmp(h->kind, "nano"))
+        return s->mtp = !strcmp(how, "mtp");
+    if (strcmp(h->kind, "v3-slice"))
+        return false;
+    if (sscanf(how, "%2u+%2u%n", &dense, &moe, &end) != 2 || dense + moe < 1 || dense + moe > 61)
+        return false;
+    h->n_dense = dense;
+    h->n_layer = dense + moe;
+    s->mtp = !strcmp(how + end, "+mtp") && moe;     /* the layer has experts: it follows one */
+    return s->mtp || !how[end];
+}
+
 /* Lay out the model of that kind; false when there is none. */
 static bool lay_out(struct synth *s, const char *kind)
 {
     size_t base = strcspn(kind, ":");
-    unsigned dense, moe;
 
     for (size_t i = 0; i < sizeof(ds_shapes) / sizeof(*ds_shapes); i++) {
         struct ds_shape h = ds_shapes[i];
         if (strlen(h.kind) != base || strncmp(kind, h.kind, base))
             continue;
-        if (kind[base]) {               /* v3-slice:D+M, D dense and M expert layers */
-            if (strcmp(h.kind, "v3-slice") || sscanf(kind + base, ":%u+%u", &dense, &moe) != 2 ||
-                dense + moe < 1 || dense + moe > 61)
-                return false;
-            h.n_dense = dense;
-            h.n_layer = dense + moe;
-        }
+        if (kind[base] && !vary(s, &h, kind + base + 1))
+            return false;
         s->sparse = h.sparse;
         ds_meta(s, &h);
         ds_tensors(s, &h);
@@ -720,7 +748,8 @@ static int usage(void)
         fprintf(stderr, " %s", ds_shapes[i].kind);
     for (size_t i = 0; i < sizeof(llama_shapes) / sizeof(*llama_shapes); i++)
         fprintf(stderr, " %s", llama_shapes[i].kind);
-    fprintf(stderr, "\nv3-slice:D+M has D dense and M expert layers; layer:TYPE is one layer of a "
+    fprintf(stderr, "\nv3-slice:D+M has D dense and M expert layers, nano:mtp and "
+            "v3-slice:D+M+mtp one more for multi-token prediction; layer:TYPE is one layer of a "
             "type (layer:IQ4_XS); --no-expert leaves expert 255 of a sparse kind zero\n");
     return 2;
 }

@@ -1,12 +1,14 @@
 /* cmd_logits.c - `croft logits`: what a model computes for given ids, to compare engines.
  *
- * OUT.safetensors holds logits [n_ids, n_vocab] f32, with -n N greedy [N] i32, with --experts
- * experts [n_ids, n_moe_layer, n_expert_used] i32.  Rows are written as they are computed; memory
- * does not grow with n_ids * n_vocab.
+ * OUT.safetensors holds logits [n_ids, n_vocab] f32, with --mtp mtp_logits [n_ids - 1, n_vocab] f32
+ * (row i is for token i + 2), with -n N greedy [N] i32, with --experts experts [n_ids, n_moe_layer,
+ * n_expert_used] i32.  Rows are written as they are computed; memory does not grow with n_ids *
+ * n_vocab.
  */
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
 #include "cmd/load.h"
+#include "cmd/logits_mtp.h"
 
 #include "base/ck.h"
 #include "base/term.h"
@@ -96,6 +98,29 @@ static enum err on_row(void *arg, int64_t i, const float *logits, const int32_t 
     return st_writer_append(&j->out, logits, (uint64_t)j->n_vocab * sizeof(float));
 }
 
+static enum err on_mtp_row(void *arg, int64_t i, const float *logits)
+{
+    struct job *j = arg;
+
+    progress_update(&j->progress, i + 1);
+    if (term_interrupted())
+        return err_set(ERR_STOPPED, "LOGITS-11", "interrupted; nothing was written");
+    return st_writer_append(&j->out, logits, (uint64_t)j->n_vocab * sizeof(float));
+}
+
+static enum err eval_mtp(struct job *j, const struct loaded *l, const struct opt_set *o)
+{
+    bool as_sampled = opt_flag(o, OPT_as_sampled);
+    int32_t n_batch = as_sampled ? 1 : (int32_t)opt_int(o, OPT_batch_size);
+    int64_t n = (int64_t)j->ids.n;
+
+    progress_begin(&j->progress, "predicting ahead", "tok", n - 1);
+    enum err e = logits_mtp(l, j->ids.id, n, as_sampled ? TOK_SAMPLED : TOK_PROMPT, n_batch,
+                            on_mtp_row, j);
+    progress_end(&j->progress);
+    return e;
+}
+
 static enum err eval_ids(struct job *j, struct session *s, bool as_sampled)
 {
     int64_t n = (int64_t)j->ids.n;
@@ -143,15 +168,18 @@ static enum err want_experts(struct job *j, const struct model *m)
     return OK;
 }
 
-static enum err open_output(struct job *j, const struct model *m, const char *path,
+static enum err open_output(struct job *j, const struct model *m, const char *path, bool mtp,
                             int64_t n_greedy)
 {
     int64_t n = (int64_t)j->ids.n;
-    struct st_decl decl[3] = {
+    struct st_decl decl[4] = {
         { .name = "logits", .type = ST_F32, .n_dim = 2, .shape = { n, j->n_vocab } },
     };
     int n_decl = 1;
 
+    if (mtp)
+        decl[n_decl++] = (struct st_decl){ .name = "mtp_logits", .type = ST_F32, .n_dim = 2,
+                                           .shape = { n - 1, j->n_vocab } };
     if (n_greedy)
         decl[n_decl++] = (struct st_decl){ .name = "greedy", .type = ST_I32, .n_dim = 1,
                                            .shape = { n_greedy } };
@@ -165,19 +193,23 @@ static enum err open_output(struct job *j, const struct model *m, const char *pa
 static enum err logits(struct loaded *l, struct job *j, struct opt_set *o)
 {
     int64_t n_greedy = opt_int(o, OPT_greedy);
-    enum err e;
+    bool mtp = l->mtp;
+    enum err e = mtp ? logits_mtp_check(l->model) : OK;
 
     j->n_vocab = model_info(l->model)->n_vocab;
-    e = read_ids(j, opt_text(o, OPT_ids));
+    if (e == OK)
+        e = read_ids(j, opt_text(o, OPT_ids));
     if (e == OK && opt_flag(o, OPT_experts))
         e = want_experts(j, l->model);
     if (e == OK)
         e = load_session(l, o, (int64_t)j->ids.n + (n_greedy ? n_greedy - 1 : 0),
                          (int32_t)opt_int(o, OPT_batch_size));
     if (e == OK)
-        e = open_output(j, l->model, opt_text(o, OPT_output), n_greedy);
+        e = open_output(j, l->model, opt_text(o, OPT_output), mtp, n_greedy);
     if (e == OK)
         e = eval_ids(j, l->session, opt_flag(o, OPT_as_sampled));
+    if (e == OK && mtp)
+        e = eval_mtp(j, l, o);
     if (e == OK)
         e = continue_greedily(j, l->session, n_greedy);
     if (e == OK && j->n_expert_row)
@@ -200,6 +232,8 @@ enum err cmd_logits(struct opt_set *o)
                        "-o out.safetensors", opt_text(o, OPT_ids) ? "--output" : "--ids",
                        opt_operand(o, 0));
     term_catch_interrupt();
+    l.mtp = strcmp(opt_text(o, OPT_mtp), "off") != 0;
+    l.mtp_input = strcmp(opt_text(o, OPT_mtp), "before") ? MTP_AFTER_NORM : MTP_BEFORE_NORM;
     e = load_open(&l, o, false, (int32_t)opt_int(o, OPT_batch_size));
     if (e == OK)
         e = logits(&l, &j, o);

@@ -67,7 +67,8 @@ static enum err write_packed(const char *out, const struct weights *w, const str
 
 enum err cmd_pack(struct opt_set *o)
 {
-    struct model_options mo = { .n_thread = 1, .kv_type = QTYPE_f32, .n_batch_max = 1 };
+    struct model_options mo = { .n_thread = 1, .kv_type = QTYPE_f32, .n_batch_max = 1,
+                                .mtp = true };
     const char *out = opt_text(o, OPT_output);
     struct weights *w = NULL;
     struct model *m = NULL;

@@ -82,11 +82,12 @@ static enum err check_is_model(const struct weights *w)
 enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
 {
     struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) && !load_may_pack(o) };
-    struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max };
+    struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max,
+                                .mtp = l->mtp, .mtp_input = l->mtp_input };
     int asked = l->n_thread;
     enum err e;
 
-    memset(l, 0, sizeof(*l));
+    *l = (struct loaded){ .mtp = mo.mtp, .mtp_input = mo.mtp_input };
     e = choose_isa(&l->isa, o);
     if (e == OK)
         e = choose_kv(&l->kv_type, o);

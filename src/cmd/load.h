@@ -35,13 +35,16 @@ struct loaded {
                                                    zeros: none */
     enum qtype kv_type;
     unsigned isa;
-    int n_thread;                       /* see load_open() */
+    int n_thread;                       /* these: see load_open() */
+    bool mtp;
+    enum mtp_input mtp_input;
 };
 
 /* Find, map and bind the model named by operand 0; with `tokenizer` its vocabulary is read too.
  * The weights are packed into memory, or a cold file that fits in it is read, with progress.
  * `batch_max` is the most rows a step may take.  l->n_thread says how many threads: 0 as
- * --threads says, LOAD_THREADS_DEFAULT for a command without that option.  On failure *l is zeroed.
+ * --threads says, LOAD_THREADS_DEFAULT for a command without that option; l->mtp and l->mtp_input
+ * are those of struct model_options.  On failure *l is zeroed.
  * Errors: those of model_path_find, weights_open, tokenizer_new, model_open; ARG (an
  * instruction set this CPU lacks), STOPPED. */
 enum { LOAD_THREADS_DEFAULT = -1 };

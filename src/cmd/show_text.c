@@ -66,7 +66,7 @@ static void put_model(struct buf *b, const struct show *s)
     if (m->n_param_mtp) {
         buf_puts(b, ", and ");
         put_count(b, m->n_param_mtp);
-        buf_puts(b, " for multi-token prediction (not run)");
+        buf_puts(b, " for multi-token prediction");
     }
     buf_puts(b, "\n");
     if (m->n_layer)

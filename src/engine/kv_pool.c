@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_BYTES = 2 << 20 };
-
 struct kv_pool {
     uint8_t *memory;                    /* [n_page * stride] */
     uint64_t bytes, page_bytes, stride;
@@ -34,8 +32,7 @@ static enum err map_region(struct kv_pool *p)
                        " tokens (%.2f GB); use a smaller --ctx-size or --kv-type q8_0",
                        p->n_page * KV_PAGE_TOK, (double)p->bytes / 1e9);
     p->memory = at;
-    if (p->page_bytes >= HUGE_BYTES / 8)        /* a few tokens of a small page stay small */
-        madvise(at, p->bytes, MADV_HUGEPAGE);
+    madvise(at, p->bytes, MADV_HUGEPAGE);       /* refused: small pages, slower */
     return OK;
 }
 

@@ -14,7 +14,9 @@
 /* Sizes a weight's shape is checked against; a family fills the ones it uses. */
 enum dim { DIM_ONE, DIM_EMBD, DIM_VOCAB, DIM_HEADS, DIM_HEAD, DIM_Q, DIM_K, DIM_V, DIM_OUT, DIM_FF,
            DIM_Q_LORA, DIM_KV_LORA, DIM_KV_A, DIM_KV_B, DIM_NOPE, DIM_V_HEAD, DIM_EXPERTS,
-           DIM_FF_EXP, DIM_FF_SHARED, DIM_ROPE_FREQS, DIM_COUNT };
+           DIM_FF_EXP, DIM_FF_SHARED, DIM_ROPE_FREQS,
+           DIM_EH,                      /* twice DIM_EMBD where an MTP layer is bound */
+           DIM_COUNT };
 
 enum gating { GATING_SOFTMAX, GATING_SIGMOID };
 
@@ -52,6 +54,9 @@ struct layer {
     struct weight gate, up, down;
     struct weight router, gate_shared, up_shared, down_shared;
     const struct weight *gate_exps, *up_exps, *down_exps;   /* [n_expert], or NULL */
+    /* of the MTP layer alone; embd and head are the model's where it has none of its own */
+    const float *enorm, *hnorm, *head_norm;
+    struct weight eh_proj, embd, head;
     bool is_moe;
     int32_t index, index_moe;
     struct kv_layer kv;
@@ -93,6 +98,7 @@ struct arch {
     const char *hf_types;               /* model_type in config.json, separated by spaces */
     const struct key_name *hf_key;      /* beside those of hparams.c; ends with NULL; or NULL */
     const struct weight_spec *global, *layer;       /* each ends with both names NULL */
+    const struct weight_spec *mtp;      /* of the MTP layer, beside those of `layer`; or NULL */
     /* Fills every dim the tables name but DIM_VOCAB, which is the embedding's. */
     enum err (*read)(struct hparams *hp, const struct weights *w, const struct arch *a);
     /* After binding: what the table cannot say.  May be NULL. */
@@ -192,7 +198,8 @@ struct binding {
     const struct arch *arch;
     struct hparams hp;
     struct globals global;
-    struct layer *layer;                /* [n_layer] */
+    bool mtp;                           /* layer[n_layer] is the MTP layer */
+    struct layer *layer;                /* [bind_layers(b)] */
     float *vectors;                     /* memory of all unpacked vectors */
     struct weight *experts;             /* memory of all gate_exps, up_exps, down_exps */
     int64_t n_expert_weight;            /* of them */
@@ -200,7 +207,9 @@ struct binding {
     int64_t n_param, n_param_expert, n_param_mtp;
     int32_t n_matrix;                   /* weight.id runs from 1 to this */
 };
-MUST_CHECK enum err bind_weights(struct binding *b, const struct weights *w);
+/* `mtp`: bind the first MTP layer, where the checkpoint holds one. */
+MUST_CHECK enum err bind_weights(struct binding *b, const struct weights *w, bool mtp);
+int32_t bind_layers(const struct binding *b);
 void bind_release(struct binding *b);
 
 /* Let the weights point to where the place keeps them; the place must outlive the binding. */

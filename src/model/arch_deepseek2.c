@@ -2,7 +2,8 @@
  * and shared experts after a few dense layers.
  *
  * A file stores the latent's up-projection as kv_b, as k_b and v_b, or as all three (then the
- * split form is used).  Layers beyond block_count - nextn_predict_layers are the MTP module.
+ * split form is used).  Layers beyond block_count - nextn_predict_layers are the MTP module, whose
+ * eh_proj takes the embedding first, as files have it and not as the paper writes it.
  * Source: arXiv 2405.04434, arXiv 2412.19437.
  */
 #include "model/arch_table.h"
@@ -54,6 +55,22 @@ static const struct weight_spec layer[] = {
           OPTIONAL, { DIM_EMBD, DIM_FF_SHARED, DIM_ONE }),
     LAYER("ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight", down_shared, MATRIX,
           OPTIONAL, { DIM_FF_SHARED, DIM_EMBD, DIM_ONE }),
+    { 0 },
+};
+
+static const struct weight_spec mtp[] = {
+    LAYER("nextn.enorm.weight",   "enorm.weight", enorm, VECTOR, ALWAYS,
+          { DIM_EMBD, DIM_ONE, DIM_ONE }),
+    LAYER("nextn.hnorm.weight",   "hnorm.weight", hnorm, VECTOR, ALWAYS,
+          { DIM_EMBD, DIM_ONE, DIM_ONE }),
+    LAYER("nextn.eh_proj.weight", "eh_proj.weight", eh_proj, MATRIX, ALWAYS,
+          { DIM_EH, DIM_EMBD, DIM_ONE }),
+    LAYER("nextn.embed_tokens.weight",     "embed_tokens.weight", embd, MATRIX, OPTIONAL,
+          { DIM_EMBD, DIM_VOCAB, DIM_ONE }),
+    LAYER("nextn.shared_head_norm.weight", "shared_head.norm.weight", head_norm, VECTOR, ALWAYS,
+          { DIM_EMBD, DIM_ONE, DIM_ONE }),
+    LAYER("nextn.shared_head_head.weight", "shared_head.head.weight", head, MATRIX, OPTIONAL,
+          { DIM_EMBD, DIM_VOCAB, DIM_ONE }),
     { 0 },
 };
 
@@ -333,6 +350,6 @@ static void ffn(struct forward *f, const struct layer *l)
 
 const struct arch arch_deepseek2 = {
     .name = "deepseek2", .hf_types = "deepseek_v2 deepseek_v3", .hf_key = keys,
-    .global = global, .layer = layer, .read = read, .check = check, .row_elem = row_elem,
-    .limits = limits, .kv = kv, .attn = block_attn_mla, .ffn = ffn,
+    .global = global, .layer = layer, .mtp = mtp, .read = read, .check = check,
+    .row_elem = row_elem, .limits = limits, .kv = kv, .attn = block_attn_mla, .ffn = ffn,
 };

@@ -257,17 +257,40 @@ static enum err bind_table(struct binder *b, const struct weight_spec *spec, int
     return OK;
 }
 
-static enum err bind_layers(struct binder *b)
+int32_t bind_layers(const struct binding *b)
+{
+    return b->hp.n_layer + b->mtp;
+}
+
+static enum err bind_mtp(struct binder *b, struct layer *l)
+{
+    enum err e = bind_table(b, b->b->arch->mtp, l->index, l->is_moe, l);
+
+    if (!l->embd.data)
+        l->embd = b->b->global.embd;
+    if (!l->head.data)
+        l->head = b->b->global.output;
+    return e;
+}
+
+/* The MTP layer is as the last one. */
+static bool is_moe(const struct hparams *hp, int32_t layer)
+{
+    return (layer < hp->n_layer ? layer : hp->n_layer - 1) >= hp->n_layer_dense;
+}
+
+static enum err bind_all_layers(struct binder *b)
 {
     struct binding *to = b->b;
     enum err e;
 
-    for (int32_t i = 0; i < to->hp.n_layer; i++) {
+    for (int32_t i = 0; i < bind_layers(to); i++) {
         struct layer *l = &to->layer[i];
         l->index = i;
-        l->is_moe = i >= to->hp.n_layer_dense;
+        l->is_moe = is_moe(&to->hp, i);
         l->index_moe = i - to->hp.n_layer_dense;
-        if ((e = bind_table(b, to->arch->layer, i, l->is_moe, l)))
+        if ((e = bind_table(b, to->arch->layer, i, l->is_moe, l)) ||
+            (i == to->hp.n_layer && (e = bind_mtp(b, l))))
             return e;
         if (to->arch->check && (e = to->arch->check(&to->hp, l)))
             return err_wrap(e, "%s", b->w->file[0].path);
@@ -317,21 +340,25 @@ static bool ends_with(const char *name, const char *end)
 static enum err account(struct binder *b)
 {
     struct binding *to = b->b;
+    int32_t n_layer = to->hp.n_layer;
 
     for (uint64_t i = 0; i < b->w->n_tensor; i++) {
         const struct tensor_info *t = &b->w->tensor[i];
         int64_t layer = layer_of(t->name);
+        bool mtp = layer >= n_layer && layer < n_layer + to->hp.n_layer_mtp;
         if (ends_with(t->name, "_scale_inv") || !strcmp(t->name, "rope_freqs.weight"))
-            if (b->bound[i] || layer >= to->hp.n_layer)
+            if (b->bound[i] || layer >= bind_layers(to))
                 continue;
-        if (layer >= to->hp.n_layer && layer < to->hp.n_layer + to->hp.n_layer_mtp) {
+        if (mtp)
             to->n_param_mtp += t->n_elem;
+        if (mtp && layer >= bind_layers(to))
             continue;
-        }
         if (!b->bound[i])
             return err_set(ERR_ARG, "MODEL-33", "%s: tensor '%s' has no place in the family '%s'; "
                            "computing without it would give wrong answers",
                            b->w->file[t->file].path, t->name, to->arch->name);
+        if (mtp)
+            continue;
         bool second = layer >= 0 && strstr(t->name, ".attn_kv_b.") &&
                       to->layer[layer].k_b.data && to->layer[layer].v_b.data;
         if (second)
@@ -356,18 +383,21 @@ static int64_t vector_elems(const struct weights *w)
 static enum err bind_memory(struct binder *b)
 {
     struct binding *to = b->b;
-    int32_t n_moe = to->hp.n_expert ? to->hp.n_layer - to->hp.n_layer_dense : 0;
+    int32_t n_moe = 0;
+
+    for (int32_t i = 0; i < bind_layers(to); i++)
+        n_moe += to->hp.n_expert && is_moe(&to->hp, i);
 
     b->bound = calloc(b->w->n_tensor + 1, sizeof(*b->bound));
     to->want = calloc(b->w->n_tensor + 1, sizeof(*to->want));
-    to->layer = calloc((size_t)to->hp.n_layer, sizeof(*to->layer));
+    to->layer = calloc((size_t)bind_layers(to), sizeof(*to->layer));
     to->vectors = calloc((size_t)vector_elems(b->w) + 1, sizeof(*to->vectors));
     to->experts = calloc((size_t)n_moe * EXPERTS_PER_LAYER * (size_t)to->hp.n_expert + 1,
                          sizeof(*to->experts));
     if (b->bound && to->want && to->layer && to->vectors && to->experts)
         return OK;
     return err_set(ERR_NOMEM, "MODEL-37", "%s: no memory to index %d layers", b->w->file[0].path,
-                   to->hp.n_layer);
+                   bind_layers(to));
 }
 
 /* The embedding decides; a configuration that says otherwise is another model's. */
@@ -395,7 +425,16 @@ static enum err read_vocab_rows(struct binding *to, const struct weights *w)
     return w->hf && embd ? check_vocab_size(w, embd) : OK;
 }
 
-enum err bind_weights(struct binding *to, const struct weights *w)
+/* A file may count an MTP layer that whoever converted it left out. */
+static void find_mtp(struct binding *to, const struct weights *w)
+{
+    for (uint64_t i = 0; to->arch->mtp && to->hp.n_layer_mtp && i < w->n_tensor && !to->mtp; i++)
+        to->mtp = layer_of(w->tensor[i].name) == to->hp.n_layer;
+    if (to->mtp)
+        to->hp.dim[DIM_EH] = 2 * to->hp.dim[DIM_EMBD];
+}
+
+enum err bind_weights(struct binding *to, const struct weights *w, bool mtp)
 {
     struct kernels k;
     struct binder b = { .b = to, .w = w, .k = &k };
@@ -404,9 +443,12 @@ enum err bind_weights(struct binding *to, const struct weights *w)
     *to = (struct binding){ 0 };
     kernels_init(&k, 0);
     if ((e = arch_find(&to->arch, w)) || (e = to->arch->read(&to->hp, w, to->arch)) ||
-        (e = read_vocab_rows(to, w)) || (e = bind_memory(&b)) ||
-        (e = bind_table(&b, to->arch->global, -1, false, &to->global)) ||
-        (e = bind_output(&b)) || (e = bind_layers(&b)))
+        (e = read_vocab_rows(to, w)))
+        goto done;
+    if (mtp)
+        find_mtp(to, w);
+    if ((e = bind_memory(&b)) || (e = bind_table(&b, to->arch->global, -1, false, &to->global)) ||
+        (e = bind_output(&b)) || (e = bind_all_layers(&b)))
         goto done;
     to->n_expert_weight = b.n_expert;
     e = account(&b);

@@ -33,10 +33,11 @@ static void add_text(struct identity *id, const char *text)
     add(id, text, strlen(text));
 }
 
-/* What changes the result of a step; shapes come again with the tensors. */
+/* What changes the result of a step; shapes come again with the tensors.  DIM_EH, the last of
+ * them, says how the model was opened and not which it is. */
 static void add_hparams(struct identity *id, const struct hparams *hp)
 {
-    for (int d = 0; d < DIM_COUNT; d++)
+    for (int d = 0; d < DIM_EH; d++)
         add_int(id, hp->dim[d]);
     add_int(id, hp->n_layer);
     add_int(id, hp->n_layer_dense);

@@ -31,6 +31,7 @@ struct model {
     int64_t rank_max;
     struct place *place;                /* NULL: all weights are where the file has them */
     bool placed_all;
+    enum mtp_input mtp_input;
     char name[128];
 };
 
@@ -57,7 +58,7 @@ static void fill_info(struct model *m)
         .n_expert_shared = hp->n_expert_shared, .n_param = m->b.n_param,
         .n_param_active = m->b.n_param -
             (hp->n_expert ? n_exp / hp->n_expert * (hp->n_expert - hp->n_expert_used) : 0),
-        .n_param_mtp = m->b.n_param_mtp, .mla = hp->kv_lora > 0,
+        .n_param_mtp = m->b.n_param_mtp, .mla = hp->kv_lora > 0, .mtp = m->b.mtp,
     };
     for (uint64_t i = 0; i < m->w->n_tensor; i++)
         m->info.weight_bytes += m->w->tensor[i].bytes;
@@ -100,7 +101,8 @@ static enum err new_memory(struct model *m, const struct model_options *o)
     size_t n = (size_t)o->n_batch_max, used = (size_t)max64(1, hp->n_expert_used);
     size_t embd = (size_t)hp->dim[DIM_EMBD];
     /* forward_take rounds each piece up to 16 values: room for 24 pieces */
-    m->f.tmp_cap = (int64_t)n * m->b.arch->row_elem(hp) + 2 * hp->n_expert + 24 * 16;
+    m->f.tmp_cap = (int64_t)n * max64(m->b.arch->row_elem(hp), hp->dim[DIM_EH]) +
+                   2 * hp->n_expert + 24 * 16;
 
     m->freq = calloc((size_t)hp->n_rot / 2, sizeof(*m->freq));
     m->rows = calloc(n * embd, sizeof(*m->rows));
@@ -169,12 +171,13 @@ enum err model_open(struct model **out, const struct weights *w, const struct mo
         return err_set(ERR_NOMEM, "MODEL-42", "%s: no memory for the model", w->file[0].path);
     m->w = w;
     m->n_batch_max = o->n_batch_max;
-    if ((e = bind_weights(&m->b, w)) || (e = kv_check_type(m, o->kv_type)) ||
+    m->mtp_input = o->mtp_input;
+    if ((e = bind_weights(&m->b, w, o->mtp)) || (e = kv_check_type(m, o->kv_type)) ||
         (e = new_memory(m, o)) || (e = pool_new(&m->pool, &po)) || (e = new_ops(m, o)) ||
         (e = new_freq(m)))
         goto fail;
-    m->kv = (struct kv_spec){ .type = o->kv_type, .n_layer = m->b.hp.n_layer };
-    for (int32_t i = 0; i < m->b.hp.n_layer; i++)
+    m->kv = (struct kv_spec){ .type = o->kv_type, .n_layer = bind_layers(&m->b) };
+    for (int32_t i = 0; i < m->kv.n_layer; i++)
         m->kv.layer_tok_bytes = kv_layout(m, o->kv_type, &m->b.layer[i].kv, i);
     memcpy(m->kv.row_bytes, m->b.layer[0].kv.row_bytes, sizeof(m->kv.row_bytes));
     m->kv.page_bytes = m->kv.layer_tok_bytes * KV_PAGE_TOK * (uint64_t)m->kv.n_layer;
@@ -274,7 +277,7 @@ const struct hparams *model_hparams(const struct model *m)
 
 void model_profile(struct model *m, struct profile *p)
 {
-    ASSERT(!p || p->n_layer == m->b.hp.n_layer);
+    ASSERT(!p || p->n_layer == m->kv.n_layer);
     ops_profile(m->ops, p);
 }
 
@@ -287,7 +290,7 @@ uint64_t model_kv_tok_bytes(const struct model *m, enum qtype type)
 {
     struct kv_layer l;
 
-    return kv_layout(m, type, &l, 0) * (uint64_t)m->b.hp.n_layer;
+    return kv_layout(m, type, &l, 0) * (uint64_t)m->kv.n_layer;
 }
 
 enum err model_check_files(const struct model *m)
@@ -335,18 +338,27 @@ static enum err check_batch(const struct model *m, const struct batch *b)
     return OK;
 }
 
-/* The final norm of the rows that want something, gathered; returns how many. */
-static int64_t gather_rows(struct model *m, const struct batch *b, bool logits)
+/* The rows of the stream that want logits, or else hidden rows, to `to`; returns how many. */
+static int64_t gather_rows(struct model *m, const struct batch *b, bool logits, float *to)
 {
     int64_t d = m->info.n_embd, n = 0;
 
-    ops_at(m->ops, -1, PROFILE_norm);
     for (int32_t i = 0; i < b->n_row; i++)
         if (logits ? b->row[i].want_logits : b->row[i].want_hidden) {
-            memcpy(m->rows + n * d, m->f.x + m->row_at[i] * d, (size_t)d * sizeof(float));
+            memcpy(to + n * d, m->f.x + m->row_at[i] * d, (size_t)d * sizeof(float));
             m->gathered[n++] = m->row_at[i];
         }
-    ops_rmsnorm(m->ops, m->rows, d, m->rows, d, m->b.global.output_norm, n, d, m->b.hp.eps);
+    return n;
+}
+
+/* The same after the norm with that gain. */
+static int64_t gather_normed(struct model *m, const struct batch *b, bool logits,
+                             const float *gain, float *to)
+{
+    int64_t d = m->info.n_embd, n = gather_rows(m, b, logits, to);
+
+    ops_at(m->ops, -1, PROFILE_norm);
+    ops_rmsnorm(m->ops, to, d, to, d, gain, n, d, m->b.hp.eps);
     return n;
 }
 
@@ -376,11 +388,12 @@ static void take_rows(struct model *m, const struct batch *b)
     m->f.mix = any ? m->row_mix : NULL;
 }
 
-static void head(struct model *m, const struct batch *b, float *logits)
+static void head(struct model *m, const struct batch *b, const float *gain,
+                 const struct weight *w, float *logits)
 {
-    int64_t d = m->info.n_embd, n = gather_rows(m, b, true);
-    struct product p = { .w = m->b.global.output, .y = logits, .ld_y = m->info.n_vocab,
-                         .slot_begin = 0, .slot_end = n };
+    int64_t d = m->info.n_embd, n = gather_normed(m, b, true, gain, m->rows);
+    struct product p = { .w = *w, .y = logits, .ld_y = m->info.n_vocab, .slot_begin = 0,
+                         .slot_end = n };
 
     if (!n)
         return;
@@ -413,7 +426,7 @@ static void run_layer(struct model *m, const struct batch *b, const struct step_
 
     m->f.tmp_used = 0;
     m->b.arch->attn(&m->f, l);
-    if (i == m->b.hp.n_layer - 1 && !out->expert)
+    if (i >= m->b.hp.n_layer - 1 && !out->expert)
         drop_rows(m, b);
     if (m->f.rows.n)
         m->b.arch->ffn(&m->f, l);
@@ -421,26 +434,83 @@ static void run_layer(struct model *m, const struct batch *b, const struct step_
         record_experts(m, l, b->n_row, out->expert);
 }
 
+static enum err end_step(struct model *m)
+{
+    enum err e;
+
+    ops_at(m->ops, -1, PROFILE_COUNT);
+    e = ops_error(m->ops);
+    return e ? err_wrap(e, "%s", m->w->file[0].path) : OK;
+}
+
 enum err model_step(struct model *m, const struct batch *b, const struct step_out *out)
 {
+    const struct globals *g = &m->b.global;
     struct forward *f = &m->f;
     enum err e;
 
+    ASSERT(!out->draft_in || m->b.mtp);
     if ((e = check_batch(m, b)))
         return e;
     take_rows(m, b);
     ops_at(m->ops, -1, PROFILE_embed);
-    ops_embed(m->ops, f->x, &m->b.global.embd, m->token, b->n_row);
+    ops_embed(m->ops, f->x, &g->embd, m->token, b->n_row);
     ops_rope_table(m->ops, f->turn, m->pos, b->n_row, &f->rope);
     for (int32_t i = 0; i < m->b.hp.n_layer; i++)
         run_layer(m, b, out, i);
-    if (out->hidden) {
-        int64_t n = gather_rows(m, b, false);
-        memcpy(out->hidden, m->rows, (size_t)(n * m->info.n_embd) * sizeof(float));
-    }
+    if (out->hidden)
+        gather_normed(m, b, false, g->output_norm, out->hidden);
+    if (out->draft_in && m->mtp_input == MTP_AFTER_NORM)
+        gather_normed(m, b, false, g->output_norm, out->draft_in);
+    else if (out->draft_in)
+        gather_rows(m, b, false, out->draft_in);
     if (out->logits)
-        head(m, b, out->logits);
-    ops_at(m->ops, -1, PROFILE_COUNT);
-    e = ops_error(m->ops);
-    return e ? err_wrap(e, "%s", m->w->file[0].path) : OK;
+        head(m, b, g->output_norm, &g->output, out->logits);
+    return end_step(m);
+}
+
+/* x = eh_proj [ enorm(embedding of the token); hnorm(hidden row of the token before) ]. */
+static void enter_mtp(struct model *m, const struct layer *l, const float *hidden)
+{
+    struct forward *f = &m->f;
+    int64_t d = m->info.n_embd, n = f->rows.n;
+    float eps = m->b.hp.eps;
+
+    f->tmp_used = 0;
+    float *pair = forward_take(f, n * 2 * d);
+    struct product p = forward_product(f, &l->eh_proj, f->x);
+
+    ops_at(m->ops, l->index, PROFILE_embed);
+    ops_embed(m->ops, f->x, &l->embd, m->token, n);
+    ops_at(m->ops, l->index, PROFILE_norm);
+    ops_rmsnorm(m->ops, pair, 2 * d, f->x, d, l->enorm, n, d, eps);
+    ops_rmsnorm(m->ops, pair + d, 2 * d, hidden, d, l->hnorm, n, d, eps);
+    ops_at(m->ops, l->index, PROFILE_embed);
+    forward_products(f, &p, 1, pair, 2 * d);
+}
+
+enum err model_draft(struct model *m, const struct batch *b, const float *hidden,
+                     const struct step_out *out)
+{
+    const struct layer *l = &m->b.layer[m->b.hp.n_layer];
+    enum err e;
+
+    ASSERT(m->b.mtp && !out->expert);
+    if ((e = check_batch(m, b)))
+        return e;
+    take_rows(m, b);
+    for (int32_t i = 0; i < b->n_row; i++) {
+        ASSERT(m->pos[i] > 0);
+        m->pos[i]--;                    /* a pair has the place of its first token */
+    }
+    ops_rope_table(m->ops, m->f.turn, m->pos, b->n_row, &m->f.rope);
+    enter_mtp(m, l, hidden);
+    run_layer(m, b, out, l->index);
+    if (out->hidden)
+        gather_normed(m, b, false, l->head_norm, out->hidden);
+    if (out->draft_in)
+        gather_rows(m, b, false, out->draft_in);
+    if (out->logits)
+        head(m, b, l->head_norm, &l->head, out->logits);
+    return end_step(m);
 }

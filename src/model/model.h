@@ -26,6 +26,11 @@ struct profile;
 
 enum tok_kind { TOK_PROMPT = 0, TOK_SAMPLED = 1 };
 
+/* Which hidden row of the main model its MTP layer takes: after the final norm, as vLLM and SGLang
+ * feed it (the default), or before it; DeepSeek has not said which.  The layer norms what it
+ * takes, so the two differ by the final norm's gain. */
+enum mtp_input { MTP_AFTER_NORM = 0, MTP_BEFORE_NORM = 1 };
+
 struct model_options {
     int n_thread;                       /* at least 1; these three as struct pool_options */
     bool no_pin;
@@ -34,13 +39,15 @@ struct model_options {
     bool exact;                         /* f32 arithmetic on dequantised weights */
     enum qtype kv_type;                 /* f32, f16, bf16 or q8_0 */
     int32_t n_batch_max;                /* rows a step may take; scratch is sized by it */
+    bool mtp;                           /* bind the MTP layer, where the files hold one */
+    enum mtp_input mtp_input;
 };
 
 /* What a model is, for people and programs.  Strings are borrowed from the model. */
 struct model_info {
     const char *arch;                   /* "llama", "deepseek2" */
     const char *name;                   /* general.name, or "" */
-    int32_t n_layer, n_layer_mtp;       /* MTP layers are counted, not run */
+    int32_t n_layer, n_layer_mtp;       /* n_layer: without MTP layers */
     int32_t n_embd, n_head, n_head_kv, n_vocab;
     int64_t n_ctx_train;
     int32_t n_expert, n_expert_used, n_expert_shared;       /* 0: dense */
@@ -49,12 +56,13 @@ struct model_info {
     int64_t n_param_mtp;
     uint64_t weight_bytes;              /* tensor data in the files */
     bool mla;
+    bool mtp;                           /* the MTP layer is bound: model_draft() may be called */
 };
 
 /* What a KV page holds, see ops/kv.h. */
 struct kv_spec {
     enum qtype type;
-    int32_t n_layer;
+    int32_t n_layer;                    /* info.n_layer, and one more where info.mtp */
     uint64_t layer_tok_bytes;           /* of one token in one layer, all segments */
     uint64_t page_bytes;                /* n_layer * KV_PAGE_TOK * layer_tok_bytes */
     uint64_t row_bytes[KV_SEGS_MAX];    /* of one token in each segment of a layer; 0: none */
@@ -82,6 +90,8 @@ struct batch {
 struct step_out {
     float *logits;                      /* [rows that want them, n_vocab], in row order */
     float *hidden;                      /* [rows that want them, n_embd], after the final norm */
+    float *draft_in;                    /* [rows that want hidden, n_embd], as model_draft() takes
+                                           them for the position after; needs info.mtp */
     int32_t *expert;                    /* [n_row, n_layer_moe, n_expert_used], largest weight
                                            first; NULL: not recorded */
 };
@@ -129,8 +139,30 @@ MUST_CHECK enum err model_add_adapters(struct model *m, const struct model_lora 
  * unspecified, everything before them is untouched. */
 MUST_CHECK enum err model_step(struct model *m, const struct batch *b, const struct step_out *out);
 
-/* Count the steps from now on in `p` (ops/profile.h), of info.n_layer layers, which is the
- * caller's; NULL: no longer. */
+/* One step of the MTP layer: guess the token after next.  Source: arXiv 2412.19437, section 2.2.
+ *
+ * Row i is the token at position p >= 1, with seq, pos = p, kind and adapter as model_step() has
+ * or will have it, and hidden [n_row, n_embd] holds in row i the draft_in row of position p - 1.
+ * Logits, where wanted, are the layer's for position p + 1, as model_step()'s of row p would be;
+ * of out, logits, hidden and draft_in may be set, each with the rows that want it.
+ *
+ * The layer attends to what it wrote before: positions 1 .. p - 1 of the sequence were given to
+ * model_draft() in this batch or earlier, whatever was wanted then (a row that wants nothing only
+ * writes its KV and takes no FFN: a prompt's rows).  The KV of position p is written at p - 1 in
+ * the layer's part of the pages, for it belongs to the pair of p - 1 and p: a sequence cut to n
+ * tokens keeps n - 1 pairs, and a page may be shared only by sequences that agree in the token
+ * after it too.
+ *
+ * More than one token ahead: the layer feeds itself.  The row of position p + 1 is the guessed
+ * token with the draft_in row that model_draft() gave for p.  What such steps write is replaced
+ * when position p + 1 is drafted again from the main model's row, as it must be.
+ *
+ * Bits, errors and adapters as model_step(); only with info.mtp. */
+MUST_CHECK enum err model_draft(struct model *m, const struct batch *b, const float *hidden,
+                                const struct step_out *out);
+
+/* Count the steps from now on in `p` (ops/profile.h), of as many layers as the KV has, which is
+ * the caller's; NULL: no longer. */
 void model_profile(struct model *m, struct profile *p);
 
 /* FORMAT when a file of the checkpoint is no longer what was opened: replaced or rewritten. */

@@ -22,8 +22,10 @@ static void move_table(const struct place *p, const struct weight_spec *spec, vo
 void bind_move(struct binding *b, const struct place *p)
 {
     move_table(p, b->arch->global, &b->global);
-    for (int32_t i = 0; i < b->hp.n_layer; i++)
+    for (int32_t i = 0; i < bind_layers(b); i++)
         move_table(p, b->arch->layer, &b->layer[i]);
+    if (b->mtp)
+        move_table(p, b->arch->mtp, &b->layer[b->hp.n_layer]);
     for (int64_t i = 0; i < b->n_expert_weight; i++)
         move(p, &b->experts[i]);
 }

@@ -4,7 +4,8 @@ Every tiny model is computed from its GGUF files and from its Hugging Face folde
 at each instruction-set level this machine has (--kv-type f32), as prompt tokens and as sampled ones
 (MLA's two forms): logits at all positions, the chosen experts and the greedy continuation.  With
 --exact the two containers must give the same bytes.  Adapters of both forms are applied at run time
-to models of both containers.  Then: logits must be the same bytes for any number of threads and any
+to models of both containers.  The layer for multi-token prediction is computed from hidden rows
+before and after the final norm.  Then: logits must be the same bytes for any number of threads and any
 cut of the prompt, and wherever the weights lie: packed, mapped, read, or in a packed file.
 """
 import glob
@@ -29,8 +30,8 @@ MODES = [("exact", ["--exact"])] + [(level, ["--isa", level, "--kv-type", "f32"]
                                     for level in croft.levels() if level != "avx512bf16"]
 
 
-def compare_logits(name, got, want, largest=LARGEST, mean=MEAN):
-    shape, values = got["logits"]
+def compare_logits(name, got, want, largest=LARGEST, mean=MEAN, which="logits"):
+    shape, values = got[which]
     if not check(shape == want[0], name + " shape", "%s, not %s" % (shape, want[0])):
         return
     l, m = croft.differences(values, want[1])
@@ -125,6 +126,56 @@ def adapter(ids, want, model, form, part):
         if off and plain and half:
             check(off["logits"][1] == plain["logits"][1], name + ": scale 0 changes nothing")
             compare_logits(name + " in two halves", half, want)
+
+
+MTP = (("after", "postnorm"), ("before", "prenorm"))
+
+
+def mtp():
+    """The MTP layer from both containers, in both settings; the same bits from both with --exact,
+    whatever the cut, the threads and where the weights lie, and beside the main model's own."""
+    folder = HERE + "v3-nano"
+    golden = croft.read_vectors(folder + "/golden.safetensors")
+    ids = golden["ids_a"][1]
+    with tempfile.TemporaryDirectory() as temp:
+        models = [folder, folder + "/model-f32-mtp.gguf"]
+        packed = pack(models[1], temp)
+        for setting, name in MTP:
+            for mode, options in MODES:
+                for model in models:
+                    mtp_logits(model, ids, setting, [mode] + options,
+                               golden["mtp_logits_a." + name])
+            if "avx512bf16" in croft.levels():          # as bf16_activations()
+                mtp_logits(folder, ids, setting, ["avx512bf16", "--isa", "avx512bf16",
+                                                  "--kv-type", "f32"],
+                           golden["mtp_logits_a." + name], 12, 0.2)
+            same_logits([(m, []) for m in models], ids, ["--exact", "--mtp", setting], "mtp exact",
+                        "mtp_logits")
+        for mode, options in MODES + [("default", [])]:
+            mtp_same_bits(models[1], packed, ids, options)
+    for model in (folder + "/model-f32.gguf", HERE + "v2-lite-nano", HERE + "qwen3-nano"):
+        p = croft.run(["logits", model, "--ids", os.devnull, "-o", os.devnull, "--mtp", "after"])
+        check(p.returncode == 2 and "no layer for multi-token prediction" in p.stderr,
+              model + " has no MTP layer", p.stderr[-300:])
+
+
+def mtp_logits(model, ids, setting, mode, want, largest=LARGEST, mean=MEAN):
+    for more in ([], ["--as-sampled"]):
+        name = " ".join([os.path.relpath(model, HERE), "mtp", setting, mode[0]] + more)
+        got = croft.logits(model, ids, "--mtp", setting, *mode[1:], *more, name=name)
+        if got is not None:
+            compare_logits(name, got, want, largest, mean, "mtp_logits")
+
+
+def mtp_same_bits(model, packed, ids, options):
+    where = [(model, more) for more in (["--threads", "1"], ["--threads", "3"],
+                                        ["--batch-size", "1"], ["--batch-size", "7"],
+                                        ["--pack", "off"], ["--pack", "on"],
+                                        ["--pack", "on", "--no-mmap"])]
+    if packed:
+        where += [(packed, ["--pack", "off"]), (packed, ["--pack", "on"])]
+    same_logits(where, ids, options + ["--mtp", "after"], "mtp", "mtp_logits")
+    same_logits([(model, []), (model, ["--mtp", "before"])], ids, options, "beside mtp")
 
 
 def mean_kl(want, got, n_vocab):
@@ -252,21 +303,21 @@ def pack(model, folder):
     return out if check(p.returncode == 0, "packing " + model, p.stderr[-300:]) else None
 
 
-def same_logits(where, ids, options, mode):
+def same_logits(where, ids, options, mode, which="logits"):
     first = None
     for path, more in where:
         name = "%s %s %s" % (path, " ".join(more), mode)
         got = croft.logits(path, ids, *more, *options, name=name)
         if got is None:
             return
-        values = got["logits"][1].tobytes()
+        values = got[which][1].tobytes()
         first = first or values
         check(values == first, name + ": the same bits")
 
 
 if __name__ == "__main__":
     parts = {"tiny": tiny_models, "containers": containers, "adapters": adapters,
-             "bf16": bf16_activations, "mixed": mixed_types, "stories": stories,
+             "mtp": mtp, "bf16": bf16_activations, "mixed": mixed_types, "stories": stories,
              "invariance": invariance, "layouts": layouts}
     for part in sys.argv[1:] or parts:
         parts[part]()

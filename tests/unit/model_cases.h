@@ -23,7 +23,11 @@
     "T:blk." n ".attn_kv_a_mqa.weight,8,6 T:blk." n ".attn_kv_a_norm.weight,4 " \
     "T:blk." n ".attn_kv_b.weight,4,16 T:blk." n ".attn_output.weight,8,8 " \
     "T:blk." n ".ffn_norm.weight,8 "
-#define TINY_DEEPSEEK "s:general.architecture=deepseek2 u:deepseek2.block_count=2 " \
+#define TINY_MOE(n) "T:blk." n ".ffn_gate_inp.weight,8,4 T:blk." n ".ffn_gate_exps.weight,8,8,4 " \
+    "T:blk." n ".ffn_up_exps.weight,8,8,4 T:blk." n ".ffn_down_exps.weight,8,8,4 " \
+    "T:blk." n ".ffn_gate_shexp.weight,8,8 T:blk." n ".ffn_up_shexp.weight,8,8 " \
+    "T:blk." n ".ffn_down_shexp.weight,8,8 "
+#define TINY_LAYERS(n) "s:general.architecture=deepseek2 u:deepseek2.block_count=" n " " \
     "u:deepseek2.embedding_length=8 u:deepseek2.context_length=64 " \
     "u:deepseek2.feed_forward_length=16 u:deepseek2.attention.head_count=2 " \
     "u:deepseek2.attention.kv_lora_rank=4 u:deepseek2.attention.key_length=6 " \
@@ -32,10 +36,11 @@
     "u:deepseek2.expert_used_count=2 u:deepseek2.expert_shared_count=1 " \
     "u:deepseek2.expert_feed_forward_length=8 T:token_embd.weight,8,4 T:output_norm.weight,8 " \
     TINY_MLA("0") "T:blk.0.ffn_gate.weight,8,16 T:blk.0.ffn_up.weight,8,16 " \
-    "T:blk.0.ffn_down.weight,16,8 " TINY_MLA("1") "T:blk.1.ffn_gate_inp.weight,8,4 " \
-    "T:blk.1.ffn_gate_exps.weight,8,8,4 T:blk.1.ffn_up_exps.weight,8,8,4 " \
-    "T:blk.1.ffn_down_exps.weight,8,8,4 T:blk.1.ffn_gate_shexp.weight,8,8 " \
-    "T:blk.1.ffn_up_shexp.weight,8,8 T:blk.1.ffn_down_shexp.weight,8,8"
+    "T:blk.0.ffn_down.weight,16,8 " TINY_MLA("1") TINY_MOE("1")
+#define TINY_DEEPSEEK TINY_LAYERS("2")
+#define TINY_MTP TINY_LAYERS("3") "u:deepseek2.nextn_predict_layers=1 " TINY_MLA("2") \
+    TINY_MOE("2") "T:blk.2.nextn.enorm.weight,8 T:blk.2.nextn.hnorm.weight,8 " \
+    "T:blk.2.nextn.eh_proj.weight,16,8 T:blk.2.nextn.shared_head_norm.weight,8"
 
 #define TINY_SPM "s:tokenizer.ggml.model=llama \"tokenizer.ggml.tokens 4:9 4:8 8:4 8:5 '<unk> " \
     "8:3 '<s> 8:4 '</s> 8:6 '<0x41> \"tokenizer.ggml.scores 4:9 4:6 8:4 f:0 f:0 f:0 f:0 " \
@@ -44,8 +49,9 @@
     "\"tokenizer.ggml.tokens 4:9 4:8 8:3 8:1 'a 8:1 'b 8:2 'ab " \
     "\"tokenizer.ggml.merges 4:9 4:8 8:1 8:3 x:612062"
 
-enum tiny { LLAMA_FILE, DEEPSEEK_FILE, SPM_FILE, BPE_FILE, TINY_COUNT };
-static const char *const tiny_file[TINY_COUNT] = { TINY_LLAMA, TINY_DEEPSEEK, TINY_SPM, TINY_BPE };
+enum tiny { LLAMA_FILE, DEEPSEEK_FILE, MTP_FILE, SPM_FILE, BPE_FILE, TINY_COUNT };
+static const char *const tiny_file[TINY_COUNT] = { TINY_LLAMA, TINY_DEEPSEEK, TINY_MTP, TINY_SPM,
+                                                   TINY_BPE };
 
 struct model_case { enum tiny base; const char *name; enum err code; const char *say, *words; };
 
@@ -185,6 +191,28 @@ static const struct model_case model_bad[] = {
       "-blk.1.ffn_up_shexp.weight" },
     { DEEPSEEK_FILE, "no-router", ERR_FORMAT, "'blk.1.ffn_gate_inp.weight' is missing",
       "-blk.1.ffn_gate_inp.weight" },
+    { MTP_FILE, "mtp-no-enorm", ERR_FORMAT, "'blk.2.nextn.enorm.weight' is missing",
+      "-blk.2.nextn.enorm.weight" },
+    { MTP_FILE, "mtp-no-eh-proj", ERR_FORMAT, "'blk.2.nextn.eh_proj.weight' is missing",
+      "-blk.2.nextn.eh_proj.weight" },
+    { MTP_FILE, "mtp-eh-proj-narrow", ERR_FORMAT, "asks for 8 of 16",
+      "T:blk.2.nextn.eh_proj.weight,8,8" },
+    { MTP_FILE, "mtp-eh-proj-tall", ERR_FORMAT, "'blk.2.nextn.eh_proj.weight' has 16 rows",
+      "T:blk.2.nextn.eh_proj.weight,16,16" },
+    { MTP_FILE, "mtp-hnorm-nan", ERR_FORMAT, "'blk.2.nextn.hnorm.weight' has a value that is not",
+      "T:blk.2.nextn.hnorm.weight,8!" },
+    { MTP_FILE, "mtp-head-of-another", ERR_FORMAT, "'blk.2.nextn.shared_head_head.weight' has 5",
+      "T:blk.2.nextn.shared_head_head.weight,8,5" },
+    { MTP_FILE, "mtp-embedding-of-another", ERR_FORMAT, "nextn.embed_tokens.weight' has 3 rows",
+      "T:blk.2.nextn.embed_tokens.weight,8,3" },
+    { MTP_FILE, "mtp-no-router", ERR_FORMAT, "'blk.2.ffn_gate_inp.weight' is missing",
+      "-blk.2.ffn_gate_inp.weight" },
+    { MTP_FILE, "mtp-no-kv-b", ERR_FORMAT, "layer 2 needs either attn_kv_b",
+      "-blk.2.attn_kv_b.weight" },
+    { MTP_FILE, "mtp-unknown", ERR_ARG, "'blk.2.nextn.fnorm.weight' has no place",
+      "T:blk.2.nextn.fnorm.weight,8" },
+    { MTP_FILE, "mtp-tensor-in-a-layer", ERR_ARG, "'blk.1.nextn.enorm.weight' has no place",
+      "T:blk.1.nextn.enorm.weight,8" },
     /* SentencePiece vocabularies */
     { SPM_FILE, "no-tokenizer", ERR_MISSING, "has no tokenizer", "-tokenizer.ggml.model" },
     { SPM_FILE, "tokenizer-number", ERR_FORMAT, "tokenizer.ggml.model is an integer",

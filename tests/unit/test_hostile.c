@@ -116,13 +116,15 @@ static enum err open_file(struct weights **w, enum tiny base, const char *words)
 /* Use the file for what it is there for. */
 static enum err use(const struct weights *w, enum tiny base)
 {
-    struct model_options o = { .n_thread = 1, .kv_type = QTYPE_f16, .n_batch_max = 1 };
+    struct model_options o = { .n_thread = 1, .kv_type = QTYPE_f16, .n_batch_max = 1,
+                               .mtp = true };
     struct tokenizer *t = NULL;
     struct model *m = NULL;
-    enum err e = base == LLAMA_FILE || base == DEEPSEEK_FILE ? model_open(&m, w, &o) :
-                 tokenizer_new(&t, w);
+    enum err e = base <= MTP_FILE ? model_open(&m, w, &o) : tokenizer_new(&t, w);
 
     cr_expect(!e == (m || t), "an object without success, or success without one");
+    cr_expect(!m || model_info(m)->mtp == (base == MTP_FILE), "%s",
+              base == MTP_FILE ? "no MTP layer" : "an MTP layer");
     model_free(m);
     tokenizer_free(t);
     return e;
@@ -195,6 +197,11 @@ Test(hostile, odd_files_that_are_right_are_accepted)
     expect_good(DEEPSEEK_FILE, "u:deepseek2.expert_gating_func=0 T:blk.1.exp_probs_b.bias,4");
     expect_good(DEEPSEEK_FILE, "-deepseek2.expert_shared_count -blk.1.ffn_gate_shexp.weight "
                 "-blk.1.ffn_up_shexp.weight -blk.1.ffn_down_shexp.weight");
+    expect_good(DEEPSEEK_FILE, "u:deepseek2.block_count=3 u:deepseek2.nextn_predict_layers=1");
+    expect_good(MTP_FILE, "T:blk.2.nextn.embed_tokens.weight,8,4 "
+                "T:blk.2.nextn.shared_head_head.weight,8,4");
+    expect_good(MTP_FILE, "u:deepseek2.block_count=4 u:deepseek2.nextn_predict_layers=2 "
+                "T:blk.3.nextn.enorm.weight,9");
     expect_good(SPM_FILE, "-tokenizer.ggml.token_type");
     expect_good(SPM_FILE, "u:tokenizer.ggml.eos_token_id=4294967295");
     expect_good(BPE_FILE, "\"tokenizer.ggml.bos_token_id 4:5 4:-1");

@@ -57,6 +57,14 @@ static const struct lie lies[] = {
     { "groups", V3, "\"n_group\": 4", "\"n_group\": 3", "3 groups" },
     { "no-expert", V3, "layers.1.mlp.experts.7.up_proj", "layers.1.mlp.experts.7.ux_proj",
       "model.layers.1.mlp.experts.7.up_proj.weight' is missing" },
+    { "mtp-no-projection", V3, "layers.4.eh_proj.weight", "layers.4.eh_prox.weight",
+      "model.layers.4.eh_proj.weight' is missing" },
+    { "mtp-no-norm-of-the-head", V3, "layers.4.shared_head.norm", "layers.4.shared_head.nurm",
+      "model.layers.4.shared_head.norm.weight' is missing" },
+    { "mtp-unknown", V3, "layers.4.shared_head.head", "layers.4.shared_head.heed",
+      "model.layers.4.shared_head.heed.weight' has no place" },
+    { "mtp-no-expert", V3, "layers.4.mlp.experts.7.up_proj", "layers.4.mlp.experts.7.ux_proj",
+      "model.layers.4.mlp.experts.7.up_proj.weight' is missing" },
     { "no-scale", FP8, "layers.0.mlp.up_proj.weight_scale_inv",
       "layers.0.mlp.up_proj.weight_scale_inx", "with its scales is missing" },
     { "scale-too-many", FP8, "layers.0.mlp.up_proj.weight_scale_inv",
@@ -109,7 +117,8 @@ static void copy_folder(struct temp *t, const struct lie *lie)
 
 static enum err open_folder(const char *folder)
 {
-    struct model_options o = { .n_thread = 1, .kv_type = QTYPE_f32, .n_batch_max = 1 };
+    struct model_options o = { .n_thread = 1, .kv_type = QTYPE_f32, .n_batch_max = 1,
+                               .mtp = true };
     struct weights *w;
     struct model *m;
     enum err e = weights_open(&w, folder, NULL);
