@@ -196,6 +196,29 @@ out:
     return e;
 }
 
+/* A drawn token into the answer.  *go_on turns false at the answer's end. */
+static enum err take_drawn(struct making *m, const struct loaded *l, int32_t id,
+                           const float *logits, bool *go_on)
+{
+    enum err e = OK;
+
+    *go_on = false;
+    m->a->end = ANSWER_DONE;
+    if (tokenizer_is_end(l->tok, id))
+        return OK;
+    m->a->id_pending = id;
+    if (m->o->keep_tokens)
+        e = answer_keep_token(m->a, m->o, id, logits, model_info(l->model)->n_vocab);
+    if (e == OK)
+        e = take_token(m, l->tok, id);
+    m->a->end = ANSWER_STOP;
+    if (e != OK || m->hit)
+        return e;
+    m->a->end = ANSWER_MAX;
+    *go_on = m->a->n_tok != m->o->n_max;
+    return OK;
+}
+
 /* One token: sample, show, compute.  *go_on turns false at the end of the answer. */
 static enum err step(struct making *m, struct loaded *l, bool *go_on)
 {
@@ -212,22 +235,11 @@ static enum err step(struct making *m, struct loaded *l, bool *go_on)
         return OK;
     }
     e = sampler_next(m->sampler, logits, session_tokens(s), len, len, &id);
-    if (e != OK)
-        return e;
-    m->a->end = ANSWER_DONE;
-    if (tokenizer_is_end(l->tok, id))
-        return OK;
-    m->a->id_pending = id;
-    if (m->o->keep_tokens)
-        e = answer_keep_token(m->a, m->o, id, logits, model_info(l->model)->n_vocab);
     if (e == OK)
-        e = take_token(m, l->tok, id);
-    m->a->end = ANSWER_STOP;
-    if (e != OK || m->hit)
+        e = take_drawn(m, l, id, logits, go_on);
+    if (e != OK || !*go_on)
         return e;
-    m->a->end = ANSWER_MAX;
-    if (m->a->n_tok == n_max)
-        return OK;
+    *go_on = false;
     m->a->end = ANSWER_INTERRUPT;
     if (term_interrupted())
         return OK;
@@ -246,6 +258,15 @@ static enum err step(struct making *m, struct loaded *l, bool *go_on)
     return e;
 }
 
+static enum err begin_text(struct making *m, const struct loaded *l)
+{
+    m->a->id_pending = -1;
+    detok_init(&m->detok, l->tok, false);
+    m->detok.first = m->detok.first && !m->o->goes_on;
+    think_split_init(&m->split, m->o->think);
+    return stop_match_new(&m->stop, (const char *const *)m->o->stop, m->o->n_stop);
+}
+
 enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *ids,
                      const unsigned char *kind, const struct answer_options *o)
 {
@@ -256,12 +277,8 @@ enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *
     double start;
     enum err e, e_text;
 
-    a->id_pending = -1;
     sampling.n_ctx = session_ctx(l->session);
-    detok_init(&m.detok, l->tok, false);
-    m.detok.first = m.detok.first && !o->goes_on;
-    think_split_init(&m.split, o->think);
-    e = stop_match_new(&m.stop, (const char *const *)o->stop, o->n_stop);
+    e = begin_text(&m, l);
     if (e == OK)
         e = sampler_new(&m.sampler, &sampling, model_info(l->model)->n_vocab);
     if (e == OK)
@@ -279,6 +296,57 @@ enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *
     sampler_free(m.sampler);
     stop_match_free(m.stop);
     return e != OK ? e : e_text;
+}
+
+/* --- the same answer, its tokens drawn elsewhere ------------------------------------------ */
+
+struct answer_flow { struct making m; const struct loaded *l; };
+
+enum err answer_flow_new(struct answer_flow **out, struct answer *a, const struct loaded *l,
+                         const struct answer_options *o)
+{
+    struct answer_flow *f = calloc(1, sizeof(*f));
+    enum err e;
+
+    *out = NULL;
+    if (!f)
+        return err_set(ERR_NOMEM, "RUN-04", "no memory for another answer");
+    f->m.a = a;
+    f->m.o = o;
+    f->l = l;
+    e = begin_text(&f->m, l);
+    if (e == OK)
+        *out = f;
+    else
+        free(f);
+    return e;
+}
+
+enum err answer_flow_take(struct answer_flow *f, int32_t id, const float *logits, int64_t pos,
+                          int64_t n_ctx, bool *go_on)
+{
+    struct answer *a = f->m.a;
+    enum err e = take_drawn(&f->m, f->l, id, logits, go_on);
+
+    if (e != OK || !*go_on)
+        return e;
+    a->end = ANSWER_FULL;
+    *go_on = pos < n_ctx;
+    a->n_step += *go_on;
+    return OK;
+}
+
+enum err answer_flow_end(struct answer_flow *f)
+{
+    return end_text(&f->m);
+}
+
+void answer_flow_free(struct answer_flow *f)
+{
+    if (!f)
+        return;
+    stop_match_free(f->m.stop);
+    free(f);
 }
 
 void answer_release(struct answer *a)

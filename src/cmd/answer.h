@@ -81,6 +81,18 @@ MUST_CHECK enum err answer_make(struct answer *a, struct loaded *l, const struct
                                 const unsigned char *kind, const struct answer_options *o);
 void answer_release(struct answer *a);
 
+/* The same for an answer whose tokens are drawn elsewhere, beside others:
+ *   new -> take each token, until *go_on is false -> end -> free
+ * `a`, `l` and `o` are borrowed; `pos` counts the tokens before the one taken, `n_ctx` those that
+ * fit.  Errors: those of answer_make() for the text. */
+struct answer_flow;
+MUST_CHECK enum err answer_flow_new(struct answer_flow **out, struct answer *a,
+                                    const struct loaded *l, const struct answer_options *o);
+MUST_CHECK enum err answer_flow_take(struct answer_flow *f, int32_t id, const float *logits,
+                                     int64_t pos, int64_t n_ctx, bool *go_on);
+MUST_CHECK enum err answer_flow_end(struct answer_flow *f);     /* what was held back */
+void answer_flow_free(struct answer_flow *f);
+
 /* --- answer_sampling.c: the options -------------------------------------------------------- */
 
 /* Read the sampling options, --max-tokens, --stop and --logprobs into *a, whose other fields stay

@@ -197,24 +197,57 @@ static int64_t ctx_default(const struct loaded *l)
     return fits < own ? fits : own;
 }
 
-enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need, int32_t n_batch)
+static enum err choose_ctx(int64_t *n_ctx, const struct loaded *l, const struct opt_set *o,
+                           int64_t n_need)
 {
     int64_t asked = opt_int(o, OPT_ctx_size), own = model_info(l->model)->n_ctx_train;
-    struct session_options so = { .n_batch = n_batch, .adapter = l->mix };
-    enum err e;
 
     if (asked > 0 && asked < n_need)
         return err_set(ERR_LIMIT, "LOAD-09", "--ctx-size %lld is less than the %lld tokens this "
                        "needs; give --ctx-size %lld or leave it out", (long long)asked,
                        (long long)n_need, (long long)n_need);
-    so.n_ctx = asked > 0 ? asked : n_need > 0 ? n_need : ctx_default(l);
-    if (own > 0 && so.n_ctx > own)
+    *n_ctx = asked > 0 ? asked : n_need > 0 ? n_need : ctx_default(l);
+    if (own > 0 && *n_ctx > own)
         term_note("%lld tokens are more than the %lld this model's file says it was trained for",
-                  (long long)so.n_ctx, (long long)own);
-    e = check_memory(l, so.n_ctx);
+                  (long long)*n_ctx, (long long)own);
+    return check_memory(l, *n_ctx);
+}
+
+enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need, int32_t n_batch)
+{
+    struct session_options so = { .n_batch = n_batch, .adapter = l->mix };
+    enum err e = choose_ctx(&so.n_ctx, l, o, n_need);
+
     session_free(l->session);
     l->session = NULL;
     return e == OK ? session_new(&l->session, l->model, &so) : e;
+}
+
+int32_t load_rows_many(const struct opt_set *o, int64_t n_seq)
+{
+    int64_t rows = opt_int(o, OPT_batch_size);
+
+    return (int32_t)(rows > n_seq ? rows : n_seq);
+}
+
+enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
+                      int64_t n_seq, int64_t *n_ctx)
+{
+    struct stepper_options so = { .n_seq_max = (int32_t)n_seq,
+                                  .n_batch = load_rows_many(o, n_seq) };
+    int64_t one, fits;
+    enum err e = choose_ctx(n_ctx, l, o, 0);
+
+    *out = NULL;
+    if (e != OK)
+        return e;
+    one = kv_pages(*n_ctx);
+    fits = ctx_fits(l, true) / KV_PAGE_TOK;
+    so.n_ctx = *n_ctx;
+    so.n_page = fits / one >= n_seq ? one * n_seq : fits > one ? fits : one;
+    term_verbose("%lld answers at once at most, %lld KV pages of %d tokens for all of them",
+                 (long long)n_seq, (long long)so.n_page, KV_PAGE_TOK);
+    return stepper_new(out, l->model, &so);
 }
 
 void load_close(struct loaded *l)

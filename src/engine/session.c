@@ -1,16 +1,16 @@
 /* session.c - one conversation: tokens, kinds, KV pages.
  *
- * The pages are one mapping reserved for the whole context; the system gives memory as tokens
- * arrive, so a long limit costs nothing until it is used.  Invariant: the first `n` tokens and
- * kinds describe exactly the KV rows 0 .. n-1. */
+ * The pages are a pool of its own, reserved for the whole context; the system gives memory as
+ * tokens arrive, so a long limit costs nothing until it is used.  Invariant: the first `n` tokens
+ * and kinds describe exactly the KV rows 0 .. n-1. */
 #include "engine/session.h"
 
+#include "engine/kv_pool.h"
 #include "engine/mtp_feed.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { EVAL_ROWS = 64 };                /* rows whose logits are held at once */
 
@@ -20,9 +20,8 @@ struct session {
     int32_t n_batch, adapter;
     int32_t *token;                     /* [n_ctx] */
     uint8_t *kind;                      /* [n_ctx] */
-    uint8_t *memory;                    /* all pages */
-    uint64_t memory_bytes;
-    struct kv_view kv;
+    struct kv_pool *pool;               /* its own */
+    struct kv_view kv;                  /* every page of it */
     struct batch_row *row;              /* [n_batch] */
     float *logits;                      /* [n_vocab] */
     bool has_logits;                    /* they are those of the last token */
@@ -33,25 +32,17 @@ struct session {
     int32_t *expert;                    /* [EVAL_ROWS, n_moe_layer, n_used], likewise */
 };
 
-static enum err map_pages(struct session *s)
+/* All pages of the context at once: they cost nothing until they are written. */
+static enum err take_pages(struct session *s)
 {
-    const struct kv_spec *spec = model_kv_spec(s->m);
-    uint64_t stride = (spec->page_bytes + 63) / 64 * 64;
+    int64_t n_page = kv_pages(s->n_ctx);
+    enum err e = kv_pool_new(&s->pool, model_kv_spec(s->m)->page_bytes, n_page);
 
-    s->kv.n_page = (s->n_ctx + KV_PAGE_TOK - 1) / KV_PAGE_TOK;
-    s->kv.page = calloc((size_t)s->kv.n_page, sizeof(*s->kv.page));
-    s->memory_bytes = stride * (uint64_t)s->kv.n_page;
-    void *at = mmap(NULL, s->memory_bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at != MAP_FAILED)
-        s->memory = at;
-    if (!s->kv.page || !s->memory)
-        return err_set(ERR_NOMEM, "SESSION-01", "no address space for the KV cache of %" PRId64
-                       " tokens (%.2f GB); use a smaller --ctx-size or --kv-type q8_0", s->n_ctx,
-                       (double)s->memory_bytes / 1e9);
-    for (int64_t i = 0; i < s->kv.n_page; i++)
-        s->kv.page[i] = s->memory + (uint64_t)i * stride;
-    return OK;
+    if (e == OK)
+        e = kv_view_init(&s->kv, n_page);
+    if (e == OK)
+        ASSERT(kv_pool_grow(s->pool, &s->kv, 0, s->n_ctx));
+    return e;
 }
 
 enum err session_new(struct session **out, struct model *m, const struct session_options *o)
@@ -75,7 +66,7 @@ enum err session_new(struct session **out, struct model *m, const struct session
         e = err_set(ERR_NOMEM, "SESSION-03", "no memory for a session of %" PRId64 " tokens; use "
                     "a smaller --ctx-size", s->n_ctx);
     else
-        e = map_pages(s);
+        e = take_pages(s);
     if (e == OK && model_info(m)->mtp)
         e = mtp_feed_init(&s->mtp, m, s->n_batch, s->adapter);
     if (e) {
@@ -90,9 +81,9 @@ void session_free(struct session *s)
 {
     if (!s)
         return;
-    if (s->memory)
-        munmap(s->memory, s->memory_bytes);
-    free(s->kv.page);
+    if (s->pool)
+        kv_view_release(s->pool, &s->kv);
+    kv_pool_free(s->pool);
     free(s->token);
     free(s->kind);
     free(s->row);

@@ -95,6 +95,26 @@ typedef void transpose_fn(float *out, int64_t ld_out, const float *x, int64_t ld
  * that is taken part by part.  Tolerance: 1e-5 relative, for the sum too; none for M. */
 typedef float softmax_fn(float *x, int64_t n, float scale, float *max);
 
+/* Queries against n_tok rows of the KV cache, which lie as it keeps them: f32, f16, bf16 or q8_0.
+ * A row has up to two segments, each [n_tok, n] with rows row_bytes apart. */
+struct kv_block {
+    float *out;                         /* score: [n_q, n_tok]; value: [n_q, n] */
+    const float *q;                     /* score: [n_q, n of all segments]; value: [n_q, n_tok] */
+    int64_t ld_out, ld_q, n_q, n_tok;
+    struct {
+        const void *row;
+        int64_t row_bytes, n;
+        int64_t ahead;                  /* bytes to the row that is wanted soon; 0: none */
+    } seg[2];
+};
+
+/* kv_score: out = q . rows, over both segments (n may be 0).  Tolerance: 1e-5 of the sum of
+ * |q[i] * row[i]|.  kv_value: out += q rows, the first segment's; an element is summed in f32 in
+ * rising token, one product at a time onto what is there.  Tolerance: 1e-5 of the sum of
+ * |q[t] * row[t]|.  In both a query's result has the same bits whatever n_q is, and for kv_score
+ * each token's whatever n_tok. */
+typedef void kv_fn(const struct kv_block *b);
+
 /* True when no element is NaN or infinite. */
 typedef bool all_finite_fn(const float *x, int64_t n);
 
@@ -112,6 +132,7 @@ struct kernels {
     transpose_fn  *transpose;
     softmax_fn    *softmax;
     all_finite_fn *all_finite;
+    kv_fn         *kv_score[QTYPE_COUNT], *kv_value[QTYPE_COUNT];   /* of types the cache has */
 };
 
 /* Instruction-set levels, each including the ones above it in its family. */

@@ -8,9 +8,10 @@
  *                             cache is read once for all heads:  qc = W_UK^T q,
  *                             score = qc . c + q_r . k_r,  z = sum p c,  out = W_UV z
  *
- * The absorbed form cuts the context into chunks of CHUNK_PAGES pages.  A chunk's softmax starts
- * anew, waits in a slot until the wave of jobs it belongs to is done, and is added to its row's
- * in rising order, so that threads and neighbours change nothing.
+ * The absorbed form cuts the context into about CHUNKS chunks of whole pages, by a row's position
+ * alone: more of them would cost more to add up than they balance.  A chunk's softmax starts anew,
+ * waits in a slot until the wave of jobs it belongs to is done, and is added to its row's in
+ * rising order, so that threads and neighbours change nothing.
  *
  * An adapter's change of kv_b is added to the unpacked head in the expanded form, and goes
  * beside it as a product of its own in the absorbed one.
@@ -28,9 +29,8 @@
 enum {
     RUN_ROWS = 1024, BLOCK_ROWS = 48,           /* expanded */
     SLICE_ROWS = 16, HEAD_BLOCK = 32,           /* absorbed */
-    CHUNK_PAGES = 2, CHUNK = CHUNK_PAGES * KV_PAGE_TOK,
+    CHUNK_PAGES = 2, CHUNKS = 16,               /* a chunk's least pages; about as many chunks */
     STRIP = 64, K_STRIP = 16,                   /* rows of k_b, of kv_b unpacked at a time */
-    TOK_PART = 11, PARTS = (KV_PAGE_TOK + TOK_PART - 1) / TOK_PART,  /* between prefetches */
 };
 
 struct mla_job {
@@ -160,7 +160,7 @@ struct expanded {
     float *w, *strip, *c, *c_t, *key_t, *value_t, *value, *score;
     struct softmax_state *state;
 };
-struct absorbed { float *w, *strip, *q_t, *page, *score_t, *score; };
+struct absorbed { float *w, *strip, *q, *score; };
 
 static int64_t head_block(const struct mla_shape *sh)
 {
@@ -202,22 +202,17 @@ static int64_t absorbed_w(const struct mla_shape *sh)
 
 static int64_t absorbed_elem(const struct mla_shape *sh)
 {
-    int64_t n_key = sh->lora + sh->rope;
-
-    return absorbed_w(sh) + STRIP * sh->nope + n_key * head_block(sh) +
-           KV_PAGE_TOK * (attn_pad(n_key) + 2 * head_block(sh));
+    return absorbed_w(sh) + STRIP * sh->nope +
+           head_block(sh) * (attn_pad(sh->lora + sh->rope) + KV_PAGE_TOK);
 }
 
 static struct absorbed cut_absorbed(float *at, const struct mla_shape *sh)
 {
     struct absorbed s;
-    int64_t n_head = head_block(sh), n_key = sh->lora + sh->rope;
 
-    s.page = at;
-    s.score = s.page + KV_PAGE_TOK * attn_pad(n_key);
-    s.score_t = s.score + KV_PAGE_TOK * n_head;
-    s.q_t = s.score_t + KV_PAGE_TOK * n_head;
-    s.w = s.q_t + n_key * n_head;
+    s.score = at;
+    s.q = s.score + KV_PAGE_TOK * head_block(sh);
+    s.w = s.q + attn_pad(sh->lora + sh->rope) * head_block(sh);
     s.strip = s.w + absorbed_w(sh);
     return s;
 }
@@ -396,6 +391,13 @@ static void absorb_query(void *arg, int64_t head, int thread)
     }
 }
 
+/* The tokens of a chunk of a row at position pos. */
+static int64_t chunk_of(int64_t pos)
+{
+    int64_t pages = (pos / KV_PAGE_TOK + 1) / CHUNKS;
+    return (pages < CHUNK_PAGES ? CHUNK_PAGES : pages) * KV_PAGE_TOK;
+}
+
 static int64_t n_block(const struct mla_shape *sh)
 {
     return (sh->n_head + head_block(sh) - 1) / head_block(sh);
@@ -406,45 +408,68 @@ static float *slot(const struct mla_job *j, int64_t job)
     return attn_slot(j->o, job - j->wave, slots_at(j->sh), slot_elem(j->sh));
 }
 
-/* One sampled row, a chunk and a block of heads: a page of latents is unpacked once for all. */
+/* A segment's rows from token `start` on, as the kernels take them; and how far the rows of the
+ * page after that are, or 0 at the end of n_key. */
+static void set_rows(struct kv_block *b, int seg, const struct kv_view *kv,
+                     const struct kv_layer *layer, int64_t start, int64_t n_key)
+{
+    const uint8_t *row = kv_row(kv, layer, seg, start);
+    bool last = start / KV_PAGE_TOK == (n_key - 1) / KV_PAGE_TOK;
+
+    b->seg[seg].row = row;
+    b->seg[seg].row_bytes = (int64_t)layer->row_bytes[seg];
+    b->seg[seg].n = layer->n_elem[seg];
+    b->seg[seg].ahead = last ? 0 : (int64_t)((uintptr_t)kv_row(kv, layer, seg, start + KV_PAGE_TOK)
+                                             - (uintptr_t)row);
+}
+
+/* The queries of n_head heads of row i of the slice: [n_head, lora + rope]. */
+static void gather_queries(const struct mla_job *j, int64_t i, int64_t head, int64_t n_head,
+                           float *q, int64_t ld)
+{
+    const struct mla_shape *sh = j->sh;
+
+    for (int64_t h = head; h < head + n_head; h++, q += ld) {
+        memcpy(q, j->qc + slot_of(j, i, h) * sh->lora, (size_t)sh->lora * sizeof(*q));
+        memcpy(q + sh->lora, j->q + (j->row[i] * sh->n_head + h) * (sh->nope + sh->rope) + sh->nope,
+               (size_t)sh->rope * sizeof(*q));
+    }
+}
+
+/* One sampled row, a chunk and a block of heads: a page of latents serves all of them. */
 static void absorbed_chunk(void *arg, int64_t i_job, int thread)
 {
     const struct mla_job *j = arg;
-    const struct kernels *k = &j->o->k;
     const struct mla_shape *sh = j->sh;
     struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
-    int64_t job = j->wave + i_job, i = 0, n_dim = sh->nope + sh->rope, n = sh->lora + sh->rope;
+    int64_t job = j->wave + i_job, i = 0, ld = attn_pad(sh->lora + sh->rope);
     while (job >= j->first[i + 1])
         i++;
     int64_t head = (job - j->first[i]) % n_block(sh) * head_block(sh), row = j->row[i];
     int64_t n_head = sh->n_head - head < head_block(sh) ? sh->n_head - head : head_block(sh);
-    int64_t begin = (job - j->first[i]) / n_block(sh) * CHUNK, ld = attn_pad(n);
-    int64_t n_key = j->rows->pos[row] + 1, end = begin + CHUNK < n_key ? begin + CHUNK : n_key;
+    int64_t n_key = j->rows->pos[row] + 1, chunk = chunk_of(n_key - 1);
+    int64_t begin = (job - j->first[i]) / n_block(sh) * chunk;
+    int64_t end = begin + chunk < n_key ? begin + chunk : n_key;
     const struct kv_view *kv = &j->rows->kv[j->rows->seq[row]];
     struct softmax_state *state = (struct softmax_state *)(void *)slot(j, job);
     float *z = slot(j, job) + 2 * head_block(sh);
+    struct kv_block score = { .out = s.score, .ld_out = KV_PAGE_TOK, .q = s.q, .ld_q = ld,
+                              .n_q = n_head };
+    struct kv_block value = { .out = z, .ld_out = sh->lora, .q = s.score, .ld_q = KV_PAGE_TOK,
+                              .n_q = n_head };
 
-    k->transpose(s.q_t, n_head, j->qc + slot_of(j, i, head) * sh->lora, j->n_row * sh->lora, n_head,
-                 sh->lora);
-    k->transpose(s.q_t + sh->lora * n_head, n_head,
-                 j->q + (row * sh->n_head + head) * n_dim + sh->nope, n_dim, n_head, sh->rope);
+    gather_queries(j, i, head, n_head, s.q, ld);
     attn_begin(state, z, sh->lora, sh->lora, n_head);
     for (int64_t start = begin; start < end; start += KV_PAGE_TOK) {
-        int64_t n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
-        struct attn_page p = { k, j->rows->pos + row, n_head, start, sh->scale, s.page, ld,
-                               sh->lora };
-        for (int64_t t = 0; t < n_tok; t += TOK_PART) {
-            int64_t part = n_tok - t < TOK_PART ? n_tok - t : TOK_PART;
-            float *page = s.page + t * ld;
-            if (start + KV_PAGE_TOK < end)
-                attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, t / TOK_PART, PARTS);
-            attn_unpack(k, kv, j->layer, 0, start + t, part, 0, sh->lora, page, ld);
-            attn_unpack(k, kv, j->layer, 1, start + t, part, 0, sh->rope, page + sh->lora, ld);
-            k->mat_mul(s.score_t + t * n_head, n_head, page, ld, s.q_t, n_head, part, n_head, n,
-                       false);
-        }
-        k->transpose(s.score, KV_PAGE_TOK, s.score_t, n_head, n_tok, n_head);
-        attn_add_page(&p, state, z, sh->lora, s.score, n_head);
+        struct attn_page p = { .k = &j->o->k, .pos = j->rows->pos + row, .group = n_head,
+                               .start = start, .scale = sh->scale, .n = sh->lora };
+        score.n_tok = value.n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
+        set_rows(&score, 0, kv, j->layer, start, n_key);
+        set_rows(&score, 1, kv, j->layer, start, n_key);
+        set_rows(&value, 0, kv, j->layer, start, n_key);
+        j->o->k.kv_score[j->layer->type](&score);
+        attn_weigh_page(&p, state, z, sh->lora, s.score, n_head);
+        j->o->k.kv_value[j->layer->type](&value);
     }
 }
 
@@ -513,7 +538,7 @@ static void absorbed_slice(struct mla_job *j, const int64_t *row, int64_t n_row)
     j->n_row = n_row;
     for (int64_t i = 0; i < n_row; i++) {
         j->first[i] = n_job;
-        n_job += (j->rows->pos[row[i]] / CHUNK + 1) * n_block(j->sh);
+        n_job += (j->rows->pos[row[i]] / chunk_of(j->rows->pos[row[i]]) + 1) * n_block(j->sh);
     }
     j->first[n_row] = n_job;
     if (j->w->k_b && by_products(j, j->w->k_b))

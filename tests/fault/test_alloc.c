@@ -1,8 +1,8 @@
 /* test_alloc.c - every allocation of weights_open() (GGUF files, Hugging Face folders),
  * adapter_open(), safetensors_open(), session_save(), session_load(), speculate_new(),
- * sampler_new(), and of text: jinja_parse() and jinja_render(), tokenizer_from_json(),
- * chat_open_template() and chat_render(), and of packing weights into memory and into a file, fails
- * once; so does every read of packing.
+ * sampler_new(), of answering many with a stepper, and of text: jinja_parse() and jinja_render(),
+ * tokenizer_from_json(), chat_open_template() and chat_render(), and of packing weights into memory
+ * and into a file, fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
  * -Wl,--wrap=pread.
@@ -14,6 +14,7 @@
 #include "engine/sampler.h"
 #include "engine/speculate.h"
 #include "engine/state.h"
+#include "engine/stepper.h"
 #include "formats/adapter.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
@@ -333,6 +334,37 @@ static void close_sessions(void)
     weights_free(story);
 }
 
+static enum err end_soon(void *arg, int32_t id, const float *logits, int64_t pos, bool *go_on)
+{
+    (void)arg, (void)id, (void)logits;
+    *go_on = pos < 70;
+    return OK;
+}
+
+/* Three sequences, two of one prompt, longer than the room for tokens they begin with. */
+static enum err body_stepper(void)
+{
+    struct stepper_options o = { .n_ctx = 80, .n_seq_max = 2, .n_batch = 80, .n_page = 4 };
+    struct sampler_options sampling = { .temperature = 0, .top_p = 1, .repeat_penalty = 1 };
+    static const int32_t id[9] = { 1, 2 };
+    struct stepper_request r = { id, NULL, 3, 0, &sampling, end_soon, NULL };
+    struct stepper *s;
+    bool any = true;
+    enum err e = stepper_new(&s, model, &o);
+
+    if (e == OK)
+        e = stepper_add(s, &r, NULL);
+    if (e == OK)
+        e = stepper_add(s, &r, NULL);
+    r.n = 9;
+    if (e == OK)
+        e = stepper_add(s, &r, NULL);
+    while (e == OK && any)
+        e = stepper_step(s, &any);
+    stepper_free(s);
+    return e;
+}
+
 static const struct sampler_bias sampler_biases[2] = { { 3, -INFINITY }, { 4, 1 } };
 static const struct sampler_breaker sampler_breakers[2] = { { .head = 7 }, { 1, 1, { 2 } } };
 
@@ -638,6 +670,7 @@ int main(void)
         { "session_load", body_state_load },
         { "speculate_new", body_speculate },
         { "sampler_new", body_sampler },
+        { "stepper_new, stepper_add, stepper_step", body_stepper },
         { "jinja_parse, jinja_render", body_jinja },
         { "tokenizer_from_json, tokenizer_encode", body_tokenizer_json },
         { "chat_open, chat_render, interpreted", body_chat_template },
