@@ -43,8 +43,10 @@ static enum err map_pages(struct session *s)
     s->memory_bytes = stride * (uint64_t)s->kv.n_page;
     void *at = mmap(NULL, s->memory_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at != MAP_FAILED)
+    if (at != MAP_FAILED) {
         s->memory = at;
+        madvise(at, s->memory_bytes, MADV_HUGEPAGE);    /* refused: small pages, slower */
+    }
     if (!s->kv.page || !s->memory)
         return err_set(ERR_NOMEM, "SESSION-01", "no address space for the KV cache of %" PRId64
                        " tokens (%.2f GB); use a smaller --ctx-size or --kv-type q8_0", s->n_ctx,

@@ -45,6 +45,9 @@ void kernels_init(struct kernels *k, unsigned isa)
         .transpose = transpose,
         .softmax = softmax,
         .all_finite = all_finite,
+#define KV(id) .kv_score[QTYPE_##id] = kv_score_##id, .kv_value[QTYPE_##id] = kv_value_##id,
+        KV_TYPES(KV)
+#undef KV
     };
 #ifdef __x86_64__
     if (isa & ISA_AVX2) {
@@ -53,16 +56,20 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_quant_avx2(k);
         kernels_add_vec_avx2(k);
         kernels_add_mat_avx2(k);
+        kernels_add_kv_avx2(k);
         kernels_add_tile_avx2(k);
     }
     if (isa & ISA_AVX512) {
         kernels_add_dequant_avx512(k);
         kernels_add_vec_avx512(k);
         kernels_add_mat_avx512(k);
+        kernels_add_kv_avx512(k);
         kernels_add_tile_avx512(k);
     }
-    if (isa & ISA_AVX512BF16)
+    if (isa & ISA_AVX512BF16) {
         kernels_add_tile_avx512bf16(k);
+        kernels_add_mat_avx512bf16(k);
+    }
 #elif defined __aarch64__
     if (isa & ISA_NEON) {
         kernels_add_dot_neon(k);
@@ -70,6 +77,7 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_quant_neon(k);
         kernels_add_vec_neon(k);
         kernels_add_mat_neon(k);
+        kernels_add_kv_neon(k);
         kernels_add_tile_neon(k);
     }
     if (isa & ISA_DOTPROD)

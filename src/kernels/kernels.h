@@ -86,6 +86,10 @@ typedef void swiglu_fn(float *out, const float *gate, const float *up, int64_t n
 typedef void mat_mul_fn(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
                         int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
 
+/* The same with two bf16 in place of each f32 of a and b, so that k and the rows count pairs; the
+ * products of a pair are added in an order of the processor's own.  Same tolerance; tiny results
+ * may be 0. */
+
 /* out [n, m] <- x [m, n], rows ld_out and ld_x apart.  Tolerance: identical bits. */
 typedef void transpose_fn(float *out, int64_t ld_out, const float *x, int64_t ld_x, int64_t m,
                           int64_t n);
@@ -94,6 +98,26 @@ typedef void transpose_fn(float *out, int64_t ld_out, const float *x, int64_t ld
  * of the new x.  Terms below e^-87 are 0; a NaN gives NaN.  Scores become weights of a softmax
  * that is taken part by part.  Tolerance: 1e-5 relative, for the sum too; none for M. */
 typedef float softmax_fn(float *x, int64_t n, float scale, float *max);
+
+/* Queries against n_tok rows of the KV cache, which lie as it keeps them: f32, f16, bf16 or q8_0.
+ * A row has up to two segments, each [n_tok, n] with rows row_bytes apart. */
+struct kv_block {
+    float *out;                         /* score: [n_q, n_tok]; value: [n_q, n] */
+    const float *q;                     /* score: [n_q, n of all segments]; value: [n_q, n_tok] */
+    int64_t ld_out, ld_q, n_q, n_tok;
+    struct {
+        const void *row;
+        int64_t row_bytes, n;
+        int64_t ahead;                  /* bytes to the row that is wanted soon; 0: none */
+    } seg[2];
+};
+
+/* kv_score: out = q . rows, over both segments (n may be 0).  Tolerance: 1e-5 of the sum of
+ * |q[i] * row[i]|.  kv_value: out += q rows, the first segment's; an element is summed in f32 in
+ * rising token, one product at a time onto what is there.  Tolerance: 1e-5 of the sum of
+ * |q[t] * row[t]|.  In both a query's result has the same bits whatever n_q is, and for kv_score
+ * each token's whatever n_tok. */
+typedef void kv_fn(const struct kv_block *b);
 
 /* True when no element is NaN or infinite. */
 typedef bool all_finite_fn(const float *x, int64_t n);
@@ -109,9 +133,11 @@ struct kernels {
     scale_fn      *scale;
     swiglu_fn     *swiglu;
     mat_mul_fn    *mat_mul;
+    mat_mul_fn    *mat_mul_bf16;        /* NULL: none */
     transpose_fn  *transpose;
     softmax_fn    *softmax;
     all_finite_fn *all_finite;
+    kv_fn         *kv_score[QTYPE_COUNT], *kv_value[QTYPE_COUNT];   /* of types the cache has */
 };
 
 /* Instruction-set levels, each including the ones above it in its family. */

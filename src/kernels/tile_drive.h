@@ -7,25 +7,26 @@
  *       bit 1: an offset), center as in tile.def
  *   add_floats(m, w, n_p, col, x_at, n, acc)         the same for a float type: w [n_p][n][16] f32
  *   vec_float_<type>(p)                              VEC_ROWS values of a float type as f32
- *   one_row_<type>(m)                                true when it has done a product with one
- *       activation row without a panel; NO_ONE_ROW(type) where that is not worth it
+ *   direct_<type>(m)                                 true when it has done a product with few
+ *       activation rows without a panel; NO_DIRECT(type) where that is not worth it
  * Panels hold 256 columns, opened once for all activation rows: the opening costs what two or
  * three rows' products do, so a matrix-vector product bound by memory can afford it too.
  */
 #ifndef KERNELS_TILE_DRIVE_H
 #define KERNELS_TILE_DRIVE_H
 
-/* Ask for the tiles that come after these, when memory is what limits. */
-TILE_INLINE void prefetch_tiles(const struct tile_mul *m, const uint8_t *tile, int64_t bytes)
+/* Ask for the tiles that come after these. */
+TILE_INLINE void ask_ahead(const uint8_t *tile, int64_t bytes)
 {
-    if (m->n_x > TILE_FEW)
-        return;
     for (int64_t at = 0; at < bytes; at += 64)
         __builtin_prefetch(tile + TILE_PREFETCH_BYTES + at, 0, 3);
 }
 
-#define NO_ONE_ROW(id) \
-TILE_INLINE bool one_row_##id(const struct tile_mul *m) { (void)m; return false; }
+/* So many activation rows hide the time of reading. */
+enum { ROWS_HIDE = 64 };
+
+#define NO_DIRECT(id) \
+TILE_INLINE bool direct_##id(const struct tile_mul *m) { (void)m; return false; }
 
 static void store_acc(const struct tile_mul *m)
 {
@@ -51,7 +52,8 @@ TILE_INLINE void open_groups_##id(const struct tile_mul *m, struct panel *p, int
     for (int g = 0; g < n_group; g++) {                                                     \
         const uint8_t *tile = m->group + (uint64_t)(at / ELEMS * 16 * BLOCK) +              \
                               (uint64_t)(first + g) * tile_group_bytes(QTYPE_##id, m->n);   \
-        prefetch_tiles(m, tile, n / ELEMS * 16 * BLOCK);                                    \
+        if (m->n_x <= ROWS_HIDE)                                                            \
+            ask_ahead(tile, n / ELEMS * 16 * BLOCK);                                        \
         for (int b = 0; b < n / ELEMS; b++)                                                 \
             for (int r = 0; r < TILE_ROWS; r += VEC_ROWS)                                   \
                 open_##id(&p[g], b * ELEMS / 32, tile + b * 16 * BLOCK, r);                 \
@@ -62,7 +64,7 @@ static void tile_mul_##id##_##isa(const struct tile_mul *m)                     
     int step = groups_at_once(m);                                                           \
     struct panel p[TILE_GROUPS_MAX];                                                        \
                                                                                             \
-    if (one_row_##id(m))                                                                    \
+    if (direct_##id(m))                                                                     \
         return;                                                                             \
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));           \
     for (int first = 0; first < m->n_group; first += step)                                  \
@@ -84,7 +86,7 @@ static void tile_mul_##id##_##isa(const struct tile_mul *m)                     
     int step = groups_at_once(m) < 2 ? 1 : 2;                                               \
     float w[2 * TILE_CHUNK * TILE_ROWS] __attribute__((aligned(64)));                       \
                                                                                             \
-    if (one_row_##id(m))                                                                    \
+    if (direct_##id(m))                                                                     \
         return;                                                                             \
     memset(m->acc, 0, (size_t)(m->n_x * m->n_group * TILE_ROWS) * sizeof(float));           \
     for (int g = 0; g < m->n_group; g += step)                                              \
@@ -94,7 +96,8 @@ static void tile_mul_##id##_##isa(const struct tile_mul *m)                     
             for (int i = 0; i < n_p; i++) {                                                 \
                 const uint8_t *tile = m->group + (uint64_t)(g + i) * group_bytes +          \
                                       (uint64_t)(at * TILE_ROWS * size);                    \
-                prefetch_tiles(m, tile, n * TILE_ROWS * size);                              \
+                if (m->n_x <= ROWS_HIDE)                                                    \
+                    ask_ahead(tile, n * TILE_ROWS * size);                                  \
                 for (int k = 0; k < n * TILE_ROWS; k += VEC_ROWS)                           \
                     put_f(w + i * n * TILE_ROWS + k, vec_float_##id(tile + k * size));      \
             }                                                                               \

@@ -42,6 +42,9 @@ struct panel {
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 static vec_f vec_half(const uint8_t *p);
+#ifdef vec_spread
+static vec_u vec_spread(vec_u v, int i, uint32_t as);
+#endif
 static vec_u vec_bytes(const uint8_t *p);
 static vec_u vec_place(vec_u v, unsigned center);
 
@@ -75,12 +78,14 @@ TILE_INLINE vec_f rows_i8_f(const uint8_t *p)
     return __builtin_convertvector((vec_i)(vec_bytes(p) << 24) >> 24, vec_f);
 }
 
-/* The four lowest bits as bytes 0 or 1. */
-TILE_INLINE vec_u spread4(vec_u bits)
+/* Bits 4i .. 4i + 3 as bytes, each `as` (a power of two) or 0. */
+#ifndef vec_spread
+TILE_INLINE vec_u vec_spread(vec_u v, int i, uint32_t as)
 {
-    bits &= 15;
-    return (bits | bits << 7 | bits << 14 | bits << 21) & 0x01010101;
+    v = v >> 4 * i & 15;
+    return ((v | v << 7 | v << 14 | v << 21) & 0x01010101) * as;
 }
+#endif
 
 /* Of each type whose numbers can be had four at a time: scales_<id>, the scales and offsets of a
  * tile's rows r .., and quad_<id>, elements 4i .. 4i + 3 of the tile's s-th 32, as stored. */
@@ -116,8 +121,8 @@ TILE_INLINE void scales_q4_1(tile_scales *scale, tile_scales *offset, const uint
 
 TILE_INLINE vec_u quad_q5_0(const uint8_t *tile, int r, int s, int i)
 {
-    vec_u high = vec_load(tile + 16 * 2 + 4 * r) >> 4 * i;
-    return quad_q4_0(tile + 16 * 4, r, s, i) | spread4(high) << 4;
+    vec_u high = vec_load(tile + 16 * 2 + 4 * r);
+    return quad_q4_0(tile + 16 * 4, r, s, i) | vec_spread(high, i, 16);
 }
 
 TILE_INLINE void scales_q5_0(tile_scales *scale, tile_scales *offset, const uint8_t *tile, int r)

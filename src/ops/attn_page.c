@@ -40,8 +40,8 @@ static void add_values(const struct attn_page *p, float *acc, int64_t ld_acc, co
     }
 }
 
-void attn_add_page(const struct attn_page *p, struct softmax_state *state, float *acc,
-                   int64_t ld_acc, float *score, int64_t n_query)
+void attn_weigh_page(const struct attn_page *p, struct softmax_state *state, float *acc,
+                     int64_t ld_acc, float *score, int64_t n_query)
 {
     for (int64_t i = 0; i < n_query; i++) {
         float max = state[i].max;
@@ -54,6 +54,12 @@ void attn_add_page(const struct attn_page *p, struct softmax_state *state, float
         state[i].max = max;
         state[i].sum += sum;
     }
+}
+
+void attn_add_page(const struct attn_page *p, struct softmax_state *state, float *acc,
+                   int64_t ld_acc, float *score, int64_t n_query)
+{
+    attn_weigh_page(p, state, acc, ld_acc, score, n_query);
     add_values(p, acc, ld_acc, score, n_query);
 }
 

@@ -120,6 +120,11 @@ void attn_begin(struct softmax_state *state, float *acc, int64_t ld_acc, int64_t
 void attn_add_page(const struct attn_page *p, struct softmax_state *state, float *acc,
                    int64_t ld_acc, float *score, int64_t n_query);
 
+/* The first half of that: the scores become the weights of the page's values, which are still to be
+ * added, and acc fits them. */
+void attn_weigh_page(const struct attn_page *p, struct softmax_state *state, float *acc,
+                     int64_t ld_acc, float *score, int64_t n_query);
+
 /* Add what was summed over later keys: to <- to + from. */
 void attn_merge(const struct kernels *k, struct softmax_state *to, float *to_acc,
                 const struct softmax_state *from, const float *from_acc, int64_t n);

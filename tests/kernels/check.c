@@ -515,6 +515,10 @@ static void check_level(const char *level, const struct kernels *k, const struct
             CHECK(name_of("dot", q), level, check_dot(k->dot[q], ref));
         if (k->mul[q] != prev->mul[q])
             CHECK(name_of("mul", q), level, check_mul(q, k->mul[q], ref));
+        if (k->kv_score[q] != prev->kv_score[q])
+            CHECK(name_of("kv_score", q), level, check_kv(q, k->kv_score[q], ref, false));
+        if (k->kv_value[q] != prev->kv_value[q])
+            CHECK(name_of("kv_value", q), level, check_kv(q, k->kv_value[q], ref, true));
     }
     if (k->mul_bf16 != prev->mul_bf16)
         CHECK("mul_bf16", level, check_mul_bf16(k->mul_bf16, ref));
@@ -528,6 +532,8 @@ static void check_level(const char *level, const struct kernels *k, const struct
         CHECK("swiglu", level, check_swiglu(k->swiglu, ref));
     if (k->mat_mul != prev->mat_mul)
         CHECK("mat_mul", level, check_mat_mul(k->mat_mul, ref));
+    if (k->mat_mul_bf16 != prev->mat_mul_bf16)
+        CHECK("mat_mul_bf16", level, check_mat_mul_bf16(k->mat_mul_bf16, ref));
     if (k->transpose != prev->transpose)
         CHECK("transpose", level, check_transpose(k->transpose, ref));
     if (k->softmax != prev->softmax)

@@ -67,7 +67,11 @@ struct found check_pack(enum qtype q);
 
 /* check_mat.c */
 struct found check_mat_mul(mat_mul_fn *fast, const struct kernels *ref);
+struct found check_mat_mul_bf16(mat_mul_fn *fast, const struct kernels *ref);
 struct found check_transpose(transpose_fn *fast, const struct kernels *ref);
 struct found check_softmax(softmax_fn *fast, const struct kernels *ref);
+
+/* check_kv.c */
+struct found check_kv(enum qtype type, kv_fn *fast, const struct kernels *ref, bool value);
 
 #endif

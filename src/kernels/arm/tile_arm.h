@@ -206,8 +206,8 @@ TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
     I(iq4_nl, isa) I(iq4_xs, isa) I(mxfp4, isa) I(tq1_0, isa) I(tq2_0, isa)                 \
     I(iq2_xxs, isa) I(iq2_xs, isa) I(iq2_s, isa) I(iq3_xxs, isa) I(iq3_s, isa)              \
     I(iq1_s, isa) I(iq1_m, isa)
-#define TILE_ARM_FLOAT(id, isa) NO_ONE_ROW(id) DRIVE_FLOAT(id, isa)
-#define TILE_ARM_INTEGER(id, isa) NO_ONE_ROW(id) DRIVE_INTEGER(id, isa)
+#define TILE_ARM_FLOAT(id, isa) NO_DIRECT(id) DRIVE_FLOAT(id, isa)
+#define TILE_ARM_INTEGER(id, isa) NO_DIRECT(id) DRIVE_INTEGER(id, isa)
 #define TILE_ARM_SET(id, isa) k->mul[QTYPE_##id] = tile_mul_##id##_##isa;
 
 #define TILE_ARM(isa)                                                                       \

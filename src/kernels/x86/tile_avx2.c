@@ -235,8 +235,8 @@ TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
 
 #include "kernels/tile_drive.h"
 
-#define F(id) NO_ONE_ROW(id) DRIVE_FLOAT(id, avx2)
-#define I(id) NO_ONE_ROW(id) DRIVE_INTEGER(id, avx2)
+#define F(id) NO_DIRECT(id) DRIVE_FLOAT(id, avx2)
+#define I(id) NO_DIRECT(id) DRIVE_INTEGER(id, avx2)
 F(f32) F(f16) F(bf16)
 I(q4_0) I(q4_1) I(q5_0) I(q5_1) I(q8_0) I(q2_k) I(q3_k) I(q4_k) I(q5_k) I(q6_k)
 I(iq4_nl) I(iq4_xs) I(mxfp4) I(iq2_xxs) I(iq2_xs) I(iq2_s) I(iq3_xxs)

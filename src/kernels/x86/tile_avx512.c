@@ -7,8 +7,20 @@
 #include <immintrin.h>
 
 #define VEC_BYTES 64
+#define vec_spread vec_spread
 #include "kernels/tile_open.h"
 #include "kernels/x86/x86.h"
+
+/* A byte is tested for its bit. */
+TILE_INLINE vec_u vec_spread(vec_u v, int i, uint32_t as)
+{
+    __m512i at = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+    __m512i bit = _mm512_set1_epi32(i % 2 ? (int)0x80402010 : 0x08040201);
+
+    at = _mm512_add_epi8(at, _mm512_set1_epi8((char)(i / 2)));
+    v = (vec_u)_mm512_shuffle_epi8((__m512i)v, at);
+    return (vec_u)_mm512_maskz_set1_epi8(_mm512_test_epi8_mask((__m512i)v, bit), (char)as);
+}
 
 TILE_INLINE vec_f vec_half(const uint8_t *p)
 {
@@ -260,68 +272,12 @@ TILE_INLINE vec_f vec_float_bf16(const uint8_t *p)
     return (vec_f)_mm512_slli_epi32(v, 16);
 }
 
-/* 32 elements of one activation row: numbers as they are stored go straight into the products,
- * so the sum starts at minus the center times the activations' sum. */
-#define ADD_32(id, sum, tile, s, x, scale, offset)                                          \
-    do {                                                                                    \
-        __m512 half = _mm512_setzero_ps();                                                  \
-        UNROLL for (int h = 0; h < 2; h++) {                                                \
-            __m512i d = first_sum((x)->bias[h], id##_CENTER);                               \
-            int at = id##_KIND & 1 ? 2 * (s) + h : (s);                                     \
-            UNROLL for (int i = 0; i < 4; i++) {                                            \
-                vec_u v = quad_##id(tile, 0, s, 4 * h + i);                                 \
-                d = _mm512_dpbusd_epi32(d, (__m512i)(id##_CENTER == 128 ? v ^ 0x80808080u : v), \
-                                        words((x)->q + 16 * h + 4 * i));                    \
-            }                                                                               \
-            __m512 f = _mm512_cvtepi32_ps(d), by = _mm512_set1_ps((x)->scale[h]);           \
-            if (id##_KIND & 1)                                                              \
-                sum = _mm512_fmadd_ps(_mm512_load_ps((scale)[at]), _mm512_mul_ps(f, by), sum); \
-            else                                                                            \
-                half = h ? _mm512_fmadd_ps(f, by, half) : _mm512_mul_ps(f, by);             \
-            if (id##_KIND == 3)                                                             \
-                sum = _mm512_fmadd_ps(_mm512_load_ps((offset)[at]),                         \
-                                      _mm512_set1_ps((x)->sum[h]), sum);                    \
-        }                                                                                   \
-        if (!(id##_KIND & 1))                                                               \
-            sum = _mm512_fmadd_ps(_mm512_load_ps((scale)[s]), half, sum);                   \
-        if (id##_KIND == 2)                                                                 \
-            sum = _mm512_fmadd_ps(_mm512_load_ps((offset)[s]), _mm512_set1_ps((x)->sum32), sum); \
-    } while (0)
-
-TILE_INLINE __m512i first_sum(int32_t bias, int center)
-{
-    __m512i v = _mm512_set1_epi32(bias);
-    return center == 0 ? _mm512_setzero_si512() :
-           _mm512_srai_epi32(v, (unsigned)(7 - __builtin_ctz((unsigned)center)));
-}
-
-#define ONE_ROW(id)                                                                         \
-TILE_INLINE bool one_row_##id(const struct tile_mul *m)                                     \
-{                                                                                           \
-    enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32 };    \
-    tile_scales scale[16] __attribute__((aligned(64))), offset[16] __attribute__((aligned(64))); \
-    const uint8_t *tile = m->group;                                                         \
-                                                                                            \
-    for (int g = 0; g < m->n_group && m->n_x == 1; g++) {                                   \
-        const struct block_q8a *x = m->x[0];                                                \
-        __m512 sum = _mm512_setzero_ps();                                                   \
-        for (int64_t n = m->n; n > 0; n -= id##_ELEMS, tile += TILE_BYTES, x += SUBS) {     \
-            for (int at = 0; at < TILE_BYTES; at += 64)                                     \
-                __builtin_prefetch(tile + TILE_PREFETCH_BYTES + at, 0, 3);                  \
-            scales_##id(scale, offset, tile, 0);                                            \
-            UNROLL for (int s = 0; s < SUBS; s++)                                           \
-                ADD_32(id, sum, tile, s, x + s, scale, offset);                             \
-        }                                                                                   \
-        _mm512_storeu_ps(m->y[0] + g * TILE_ROWS, sum);                                     \
-    }                                                                                       \
-    return m->n_x == 1;                                                                     \
-}
-ONE_ROW(q4_0) ONE_ROW(q4_1) ONE_ROW(q5_0) ONE_ROW(q5_1) ONE_ROW(q8_0)
-ONE_ROW(q2_k) ONE_ROW(q3_k) ONE_ROW(q4_k) ONE_ROW(q5_k) ONE_ROW(q6_k)
+#include "kernels/tile_drive.h"
+#include "kernels/x86/tile_few.h"
 
 /* Two groups side by side, because one chain of sums would wait for itself. */
 #define ONE_ROW_FLOAT(id, size)                                                             \
-TILE_INLINE bool one_row_##id(const struct tile_mul *m)                                     \
+TILE_INLINE bool direct_##id(const struct tile_mul *m)                                     \
 {                                                                                           \
     const int64_t group = m->n * TILE_ROWS * (size);                                        \
                                                                                             \
@@ -352,11 +308,13 @@ ONE_ROW_FLOAT(f32, 4)
 ONE_ROW_FLOAT(f16, 2)
 ONE_ROW_FLOAT(bf16, 2)
 
-#include "kernels/tile_drive.h"
+/* Up to the number of rows from which on it pays to open once: soon where that is much work. */
+DIRECT(q4_0, 64) DIRECT(q4_1, 64) DIRECT(q4_k, 64) DIRECT(q8_0, 64)
+DIRECT(q5_0, 8) DIRECT(q5_1, 8) DIRECT(q2_k, 8) DIRECT(q3_k, 8) DIRECT(q5_k, 8) DIRECT(q6_k, 8)
 
-NO_ONE_ROW(iq4_nl) NO_ONE_ROW(iq4_xs) NO_ONE_ROW(mxfp4) NO_ONE_ROW(iq2_xxs) NO_ONE_ROW(iq2_xs)
-NO_ONE_ROW(iq2_s) NO_ONE_ROW(iq3_xxs) NO_ONE_ROW(iq3_s) NO_ONE_ROW(iq1_s) NO_ONE_ROW(iq1_m)
-NO_ONE_ROW(tq1_0) NO_ONE_ROW(tq2_0)
+NO_DIRECT(iq4_nl) NO_DIRECT(iq4_xs) NO_DIRECT(mxfp4) NO_DIRECT(iq2_xxs) NO_DIRECT(iq2_xs)
+NO_DIRECT(iq2_s) NO_DIRECT(iq3_xxs) NO_DIRECT(iq3_s) NO_DIRECT(iq1_s) NO_DIRECT(iq1_m)
+NO_DIRECT(tq1_0) NO_DIRECT(tq2_0)
 
 #define F(id) DRIVE_FLOAT(id, avx512)
 #define I(id) DRIVE_INTEGER(id, avx512)

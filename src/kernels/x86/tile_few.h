@@ -1,0 +1,222 @@
+/* tile_few.h - products of tiles with few activation rows with AVX-512: tiles are opened into
+ * registers, a panel in memory would cost more than it saves.
+ *
+ * Numbers are multiplied as they are stored, so a sum starts at minus the center times the
+ * activations' sum.  A matrix is one linear run, asked for ahead. */
+#ifndef KERNELS_X86_TILE_FEW_H
+#define KERNELS_X86_TILE_FEW_H
+
+enum { FEW_TOK = 4, FEW_GROUPS = 2 };
+
+/* How many 32s of a tile are written out: shifts must be constants, but code that is too long for
+ * the decoder's cache runs at half the speed. */
+enum {
+    q4_0_OUT = 1, q4_1_OUT = 1, q5_0_OUT = 1, q5_1_OUT = 1, q8_0_OUT = 1,
+    q2_k_OUT = 4, q3_k_OUT = 4, q4_k_OUT = 2, q5_k_OUT = 2, q6_k_OUT = 4,
+};
+
+TILE_INLINE __m512i first_sum(int32_t bias, int center)
+{
+    __m512i v = _mm512_set1_epi32(bias);
+    return center == 0 ? _mm512_setzero_si512() :
+           _mm512_srai_epi32(v, (unsigned)(7 - __builtin_ctz((unsigned)center)));
+}
+
+/* 32 elements of one activation row. */
+#define ADD_32(id, to, tile, s, x, row_scale, row_offset)                                          \
+    do {                                                                                    \
+        __m512 half = _mm512_setzero_ps();                                                  \
+        UNROLL for (int h = 0; h < 2; h++) {                                                \
+            __m512i d = first_sum((x)->bias[h], id##_CENTER);                               \
+            int at = id##_KIND & 1 ? 2 * (s) + h : (s);                                     \
+            UNROLL for (int i = 0; i < 4; i++) {                                            \
+                vec_u v = quad_##id(tile, 0, s, 4 * h + i);                                 \
+                d = _mm512_dpbusd_epi32(d, (__m512i)(id##_CENTER == 128 ? v ^ 0x80808080u : v), \
+                                        words((x)->q + 16 * h + 4 * i));                    \
+            }                                                                               \
+            __m512 f = _mm512_cvtepi32_ps(d), by = _mm512_set1_ps((x)->scale[h]);           \
+            if (id##_KIND & 1)                                                              \
+                to = _mm512_fmadd_ps(_mm512_load_ps((scale)[at]), _mm512_mul_ps(f, by), to); \
+            else                                                                            \
+                half = h ? _mm512_fmadd_ps(f, by, half) : _mm512_mul_ps(f, by);             \
+            if (id##_KIND == 3)                                                             \
+                to = _mm512_fmadd_ps(_mm512_load_ps((offset)[at]),                         \
+                                      _mm512_set1_ps((x)->sum[h]), to);                    \
+        }                                                                                   \
+        if (!(id##_KIND & 1))                                                               \
+            to = _mm512_fmadd_ps(_mm512_load_ps((scale)[s]), half, to);                   \
+        if (id##_KIND == 2)                                                                 \
+            to = _mm512_fmadd_ps(_mm512_load_ps((offset)[s]), _mm512_set1_ps((x)->sum32), to); \
+    } while (0)
+
+#define ONE_ROW(id)                                                                         \
+TILE_INLINE void one_row_##id(const struct tile_mul *m)                                     \
+{                                                                                           \
+    enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32 };    \
+    tile_scales scale[16] __attribute__((aligned(64))), offset[16] __attribute__((aligned(64))); \
+    const uint8_t *tile = m->group;                                                         \
+                                                                                            \
+    for (int g = 0; g < m->n_group; g++) {                                                  \
+        const struct block_q8a *x = m->x[0];                                                \
+        __m512 sum = _mm512_setzero_ps();                                                   \
+        for (int64_t n = m->n; n > 0; n -= id##_ELEMS, tile += TILE_BYTES, x += SUBS) {     \
+            ask_ahead(tile, TILE_BYTES);                                                    \
+            scales_##id(scale, offset, tile, 0);                                            \
+            UNROLL for (int s = 0; s < SUBS; s++)                                           \
+                ADD_32(id, sum, tile, s, x + s, scale, offset);                             \
+        }                                                                                   \
+        _mm512_storeu_ps(m->y[0] + g * TILE_ROWS, sum);                                     \
+    }                                                                                       \
+}
+/* Up to 256 columns of one or two groups, about to meet a few activation rows. */
+struct few {
+    tile_scales scale[FEW_GROUPS][16], offset[FEW_GROUPS][16];  /* of 32-element tiles in a row */
+    const uint8_t *tile[FEW_GROUPS];
+    int n_tile;
+    int64_t ld;
+} __attribute__((aligned(64)));
+
+/* Half h of the s-th 32 elements of the b-th tile.  Four elements of a group meet the rows while
+ * they are in a register, and are forgotten. */
+#define FEW_HALF(id, G, T, s, h)                                                            \
+    do {                                                                                    \
+        __m512i d[G][T];                                                                    \
+        int at = b + (id##_KIND & 1 ? 2 * (s) + (h) : (s));                                 \
+        UNROLL for (int t = 0; t < T; t++)                                                  \
+            UNROLL for (int g = 0; g < G; g++)                                              \
+                d[g][t] = first_sum(x[t][s].bias[h], id##_CENTER);                          \
+        UNROLL for (int i = 0; i < 4; i++) {                                                \
+            vec_u v[G];                                                                     \
+            UNROLL for (int g = 0; g < G; g++) {                                            \
+                v[g] = quad_##id(tile[g], 0, s, 4 * (h) + i);                               \
+                v[g] = id##_CENTER == 128 ? v[g] ^ 0x80808080u : v[g];                      \
+            }                                                                               \
+            UNROLL for (int t = 0; t < T; t++) {                                            \
+                __m512i q = words(x[t][s].q + 16 * (h) + 4 * i);                            \
+                UNROLL for (int g = 0; g < G; g++)                                          \
+                    d[g][t] = _mm512_dpbusd_epi32(d[g][t], (__m512i)v[g], q);               \
+            }                                                                               \
+        }                                                                                   \
+        UNROLL for (int t = 0; t < T; t++) {                                                \
+            __m512 by = _mm512_set1_ps(x[t][s].scale[h]);                                   \
+            __m512 sums = _mm512_set1_ps(id##_KIND == 3 ? x[t][s].sum[h] : x[t][s].sum32);  \
+            UNROLL for (int g = 0; g < G; g++) {                                            \
+                __m512 y = _mm512_cvtepi32_ps(d[g][t]);                                     \
+                if (id##_KIND & 1)                                                          \
+                    sum[g][t] = _mm512_fmadd_ps(_mm512_load_ps(f->scale[g][at]),            \
+                                                _mm512_mul_ps(y, by), sum[g][t]);           \
+                else                                                                        \
+                    half[g][t] = h ? _mm512_fmadd_ps(y, by, half[g][t]) : _mm512_mul_ps(y, by); \
+                if (!(id##_KIND & 1) && h)                                                  \
+                    sum[g][t] = _mm512_fmadd_ps(_mm512_load_ps(f->scale[g][at]),            \
+                                                half[g][t], sum[g][t]);                     \
+                if (id##_KIND == 3 || (id##_KIND == 2 && h))                                \
+                    sum[g][t] = _mm512_fmadd_ps(_mm512_load_ps(f->offset[g][at]), sums,     \
+                                                sum[g][t]);                                 \
+            }                                                                               \
+        }                                                                                   \
+    } while (0)
+
+/* G groups times T activation rows. */
+#define FEW_CHUNK(id, G, T)                                                                 \
+static __attribute__((noinline)) void few_chunk_##id##_##G##T(const struct few *f,          \
+    const struct block_q8a *const *rows, float *acc)                                        \
+{                                                                                           \
+    enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32 };    \
+    __m512 sum[G][T], half[G][T];                                                           \
+    const struct block_q8a *x[T];                                                           \
+    const uint8_t *tile[G];                                                                 \
+                                                                                            \
+    UNROLL for (int g = 0; g < G; g++)                                                      \
+        UNROLL for (int t = 0; t < T; t++)                                                  \
+            sum[g][t] = _mm512_loadu_ps(acc + t * f->ld + g * TILE_ROWS);                   \
+    UNROLL for (int t = 0; t < T; t++)                                                      \
+        x[t] = rows[t];                                                                     \
+    UNROLL for (int g = 0; g < G; g++)                                                      \
+        tile[g] = f->tile[g];                                                               \
+    for (int b = 0; b < f->n_tile; b++) {                                                   \
+        for (int first = 0; first < SUBS; first += id##_OUT)                                \
+            UNROLL for (int s = 0; s < id##_OUT; s++)                                       \
+                UNROLL for (int h = 0; h < 2; h++)                                          \
+                    FEW_HALF(id, G, T, first + s, h);                                       \
+        UNROLL for (int t = 0; t < T; t++)                                                  \
+            x[t] += SUBS;                                                                   \
+        UNROLL for (int g = 0; g < G; g++)                                                  \
+            tile[g] += TILE_BYTES;                                                          \
+    }                                                                                       \
+    UNROLL for (int g = 0; g < G; g++)                                                      \
+        UNROLL for (int t = 0; t < T; t++)                                                  \
+            _mm512_storeu_ps(acc + t * f->ld + g * TILE_ROWS, sum[g][t]);                   \
+}
+
+/* All activation rows times the groups of f. */
+#define FEW_GROUP(id, G)                                                                    \
+TILE_INLINE void few_groups_##id##_##G(const struct tile_mul *m, const struct few *f,       \
+                                       int64_t at, float *acc)                              \
+{                                                                                           \
+    for (int64_t t = 0; t < m->n_x; t += FEW_TOK, acc += FEW_TOK * f->ld) {                 \
+        const struct block_q8a *x[FEW_TOK];                                                 \
+        int n_t = m->n_x - t < FEW_TOK ? (int)(m->n_x - t) : FEW_TOK;                       \
+        for (int i = 0; i < n_t; i++)                                                       \
+            x[i] = (const struct block_q8a *)m->x[t + i] + at;                              \
+        switch (n_t) {                                                                      \
+        case 1: few_chunk_##id##_##G##1(f, x, acc); break;                                  \
+        case 2: few_chunk_##id##_##G##2(f, x, acc); break;                                  \
+        case 3: few_chunk_##id##_##G##3(f, x, acc); break;                                  \
+        default: few_chunk_##id##_##G##4(f, x, acc);                                        \
+        }                                                                                   \
+    }                                                                                       \
+}
+
+/* Few rows are bound by memory: one linear run.  More of them share what is read of them; what is
+ * asked for at a group's end then belongs to the group after the next. */
+#define FEW_ROWS(id)                                                                        \
+FEW_CHUNK(id, 1, 1) FEW_CHUNK(id, 1, 2) FEW_CHUNK(id, 1, 3) FEW_CHUNK(id, 1, 4)             \
+FEW_CHUNK(id, 2, 1) FEW_CHUNK(id, 2, 2) FEW_CHUNK(id, 2, 3) FEW_CHUNK(id, 2, 4)             \
+FEW_GROUP(id, 1)                                                                            \
+FEW_GROUP(id, 2)                                                                            \
+TILE_INLINE void few_rows_##id(const struct tile_mul *m)                                    \
+{                                                                                           \
+    enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32 };    \
+    const uint64_t group_bytes = tile_group_bytes(QTYPE_##id, m->n);                        \
+    struct few f = { .ld = m->n_group * TILE_ROWS };                                        \
+    int step = m->n_x > TILE_FEW ? FEW_GROUPS : 1;                                          \
+                                                                                            \
+    memset(m->acc, 0, (size_t)(m->n_x * f.ld) * sizeof(float));                             \
+    for (int first = 0, n_g; first < m->n_group; first += n_g) {                            \
+        n_g = m->n_group - first < step ? 1 : step;                                         \
+        for (int64_t at = 0; at < m->n / 32; at += f.n_tile * SUBS) {                       \
+            f.n_tile = m->n / 32 - at < 8 ? (int)(m->n / 32 - at) : 8 / SUBS;               \
+            for (int g = 0; g < n_g; g++) {                                                 \
+                const uint8_t *tile = m->group + (uint64_t)(first + g) * group_bytes +      \
+                                      (uint64_t)(at / SUBS * TILE_BYTES);                   \
+                f.tile[g] = tile;                                                           \
+                ask_ahead(tile + (at / SUBS * TILE_BYTES + TILE_PREFETCH_BYTES <            \
+                                  (int64_t)group_bytes ? 0 : (uint64_t)(n_g - 1) * group_bytes), \
+                          f.n_tile * TILE_BYTES);                                           \
+                for (int b = 0; b < f.n_tile; b++)                                          \
+                    scales_##id(f.scale[g] + b, f.offset[g] + b, tile + b * TILE_BYTES, 0); \
+            }                                                                               \
+            if (n_g == 1)                                                                   \
+                few_groups_##id##_1(m, &f, at, m->acc + first * TILE_ROWS);                 \
+            else                                                                            \
+                few_groups_##id##_2(m, &f, at, m->acc + first * TILE_ROWS);                 \
+        }                                                                                   \
+    }                                                                                       \
+    store_acc(m);                                                                           \
+}
+
+/* Whether it did the product: one activation row, or at most `most`. */
+#define DIRECT(id, most)                                                                    \
+FEW_ROWS(id)                                                                                \
+ONE_ROW(id)                                                                                 \
+TILE_INLINE bool direct_##id(const struct tile_mul *m)                                      \
+{                                                                                           \
+    if (m->n_x == 1)                                                                        \
+        one_row_##id(m);                                                                    \
+    else if (m->n_x <= (most))                                                              \
+        few_rows_##id(m);                                                                   \
+    return m->n_x == 1 || m->n_x <= (most);                                                 \
+}
+
+#endif
