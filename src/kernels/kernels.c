@@ -66,8 +66,10 @@ void kernels_init(struct kernels *k, unsigned isa)
         kernels_add_kv_avx512(k);
         kernels_add_tile_avx512(k);
     }
-    if (isa & ISA_AVX512BF16)
+    if (isa & ISA_AVX512BF16) {
         kernels_add_tile_avx512bf16(k);
+        kernels_add_mat_avx512bf16(k);
+    }
 #elif defined __aarch64__
     if (isa & ISA_NEON) {
         kernels_add_dot_neon(k);

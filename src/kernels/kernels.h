@@ -86,6 +86,10 @@ typedef void swiglu_fn(float *out, const float *gate, const float *up, int64_t n
 typedef void mat_mul_fn(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
                         int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
 
+/* The same with two bf16 in place of each f32 of a and b, so that k and the rows count pairs; the
+ * products of a pair are added in an order of the processor's own.  Same tolerance; tiny results
+ * may be 0. */
+
 /* out [n, m] <- x [m, n], rows ld_out and ld_x apart.  Tolerance: identical bits. */
 typedef void transpose_fn(float *out, int64_t ld_out, const float *x, int64_t ld_x, int64_t m,
                           int64_t n);
@@ -129,6 +133,7 @@ struct kernels {
     scale_fn      *scale;
     swiglu_fn     *swiglu;
     mat_mul_fn    *mat_mul;
+    mat_mul_fn    *mat_mul_bf16;        /* NULL: none */
     transpose_fn  *transpose;
     softmax_fn    *softmax;
     all_finite_fn *all_finite;

@@ -41,6 +41,7 @@ void kernels_add_tile_avx512bf16(struct kernels *k);
 void kernels_add_dequant_avx512(struct kernels *k);
 void kernels_add_vec_avx512(struct kernels *k);
 void kernels_add_mat_avx512(struct kernels *k);
+void kernels_add_mat_avx512bf16(struct kernels *k);
 void kernels_add_kv_avx512(struct kernels *k);
 void kernels_add_dot_neon(struct kernels *k);
 void kernels_add_dequant_neon(struct kernels *k);

@@ -110,9 +110,9 @@ static enum err new_memory(struct model *m, const struct model_options *o)
     m->token = calloc(n, sizeof(*m->token));
     m->pos = calloc(n, sizeof(*m->pos));
     m->kind = calloc(n, sizeof(*m->kind));
-    m->f.x = calloc(n * embd, sizeof(*m->f.x));
+    m->f.x = ops_memory(n * embd * sizeof(*m->f.x));
     m->f.turn = calloc(n * (size_t)hp->n_rot, sizeof(*m->f.turn));
-    m->f.tmp = calloc((size_t)m->f.tmp_cap, sizeof(*m->f.tmp));
+    m->f.tmp = ops_memory((uint64_t)m->f.tmp_cap * sizeof(*m->f.tmp));
     m->f.expert = calloc(n * used, sizeof(*m->f.expert));
     m->f.expert_weight = calloc(n * used, sizeof(*m->f.expert_weight));
     m->f.slot = calloc(n * used, sizeof(*m->f.slot));

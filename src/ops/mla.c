@@ -16,55 +16,28 @@
  * An adapter's change of kv_b is added to the unpacked head in the expanded form, and goes
  * beside it as a product of its own in the absorbed one.
  *
- * The expanded form's products are f32 on unpacked weights, with W_UK laid out as [nope, lora].
+ * The expanded form (mla_expanded.c) multiplies unpacked weights, W_UK laid out as [nope, lora].
  * The absorbed form reads k_b and v_b, or the value rows of kv_b, as products of their heads like
  * any other weight, if their rows come in whole tiles; W_UK^T of a kv_b is again f32 on unpacked
  * rows.  For float types the sums are the same whether the file stores kv_b or k_b and v_b.
  */
-#include "ops/ops_cpu.h"
+#include "ops/mla_form.h"
 
 #include <math.h>
 #include <string.h>
 
 enum {
-    RUN_ROWS = 1024, BLOCK_ROWS = 48,           /* expanded */
-    SLICE_ROWS = 16, HEAD_BLOCK = 32,           /* absorbed */
+    HEAD_BLOCK = 32,
     CHUNK_PAGES = 2, CHUNKS = 16,               /* a chunk's least pages; about as many chunks */
-    STRIP = 64, K_STRIP = 16,                   /* rows of k_b, of kv_b unpacked at a time */
+    K_STRIP = 16,                               /* rows of kv_b unpacked at a time */
 };
 
-struct mla_job {
-    struct ops *o;
-    float *out;
-    const float *q;
-    const struct attn_rows *rows;
-    const struct kv_layer *layer;
-    const struct mla_shape *sh;
-    const struct mla_weights *w;
-    int64_t begin, end;                 /* expanded: the run of rows */
-    const int64_t *row;                 /* absorbed: rows of the slice, [n_row] */
-    int64_t n_row, first[SLICE_ROWS + 1];       /* and the first job of each */
-    int64_t wave, wave_end;             /* the jobs of this wave */
-    float *qc, *z;                      /* absorbed: [n_head, n_row, lora] */
-    float *q_in, *v_out;                /* [n_head, n_row, nope], [n_head, n_row, v] */
-    struct softmax_state *state;        /* of z: [n_head, n_row] */
-};
-
-/* Where row i of the slice and a head are among the absorbed rows. */
-static int64_t slot_of(const struct mla_job *j, int64_t i, int64_t head)
-{
-    return head * j->n_row + i;
-}
-
-/* Row i of W_UK of a head, [lora]; where the file stores kv_b. */
-static void unpack_k_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
+void mla_unpack_k_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
 {
     ops_unpack_row(j->o, j->w->kv_b, head * (j->sh->nope + j->sh->v) + i, row);
 }
 
-/* Columns [l, l + n) of W_UK of a head, [nope, n], rows ld apart, from as many rows of k_b;
- * `strip` is room for them. */
-static void unpack_k_columns(const struct mla_job *j, int64_t head, int64_t l, int64_t n,
+void mla_unpack_k_columns(const struct mla_job *j, int64_t head, int64_t l, int64_t n,
                              float *wk, int64_t ld, float *strip)
 {
     const struct mla_shape *sh = j->sh;
@@ -74,20 +47,7 @@ static void unpack_k_columns(const struct mla_job *j, int64_t head, int64_t l, i
     j->o->k.transpose(wk, ld, strip, sh->nope, n, sh->nope);
 }
 
-/* W_UK of a head as [nope, lora], rows ld apart; `strip` is room for STRIP rows of k_b. */
-static void unpack_k(const struct mla_job *j, int64_t head, float *wk, int64_t ld, float *strip)
-{
-    const struct mla_shape *sh = j->sh;
-
-    for (int64_t i = 0; i < sh->nope && j->w->kv_b; i++)
-        unpack_k_row(j, head, i, wk + i * ld);
-    for (int64_t l = 0; l < sh->lora && j->w->k_b; l += STRIP)
-        unpack_k_columns(j, head, l, sh->lora - l < STRIP ? sh->lora - l : STRIP, wk + l, ld,
-                         strip);
-}
-
-/* Row i of W_UV of a head, [lora]. */
-static void unpack_v_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
+void mla_unpack_v_row(const struct mla_job *j, int64_t head, int64_t i, float *row)
 {
     const struct mla_shape *sh = j->sh;
 
@@ -97,28 +57,10 @@ static void unpack_v_row(const struct mla_job *j, int64_t head, int64_t i, float
         ops_unpack_row(j->o, j->w->kv_b, head * (sh->nope + sh->v) + sh->nope + i, row);
 }
 
-/* The changes of a row's adapters, or NULL. */
-static const struct low_rank_list *delta_of(const struct mla_job *j, int64_t row)
+/* Where row i of the slice and a head are among the absorbed rows. */
+static int64_t slot_of(const struct mla_job *j, int64_t i, int64_t head)
 {
-    return j->w->delta ? j->w->delta[row] : NULL;
-}
-
-/* Add the changes' rows [first, first + n) of kv_b to m [n, lora], rows ld apart. */
-static void fold(const struct mla_job *j, const struct low_rank_list *delta, int64_t first,
-                 int64_t n, float *m, int64_t ld, int thread)
-{
-    float *low = ops_low(j->o, thread), *row = ops_row(j->o, thread);
-
-    for (int k = 0; delta && k < delta->n; k++) {
-        const struct low_rank *d = &delta->item[k];
-        for (int64_t i = 0; i < n; i++) {
-            ops_unpack_row(j->o, &d->b, first + i, low);
-            for (int64_t r = 0; r < d->a.n_row; r++) {
-                ops_unpack_row(j->o, &d->a, r, row);
-                j->o->k.axpy(m + i * ld, d->scale * low[r], row, j->sh->lora);
-            }
-        }
-    }
+    return head * j->n_row + i;
 }
 
 /* qc [lora] += scale * a^T (b_k^T q): the changes' share of an absorbed query. */
@@ -155,11 +97,7 @@ static void out_delta(const struct mla_job *j, const struct low_rank_list *delta
     }
 }
 
-/* Scratch of one thread, cut up; the two forms use the same room. */
-struct expanded {
-    float *w, *strip, *c, *c_t, *key_t, *value_t, *value, *score;
-    struct softmax_state *state;
-};
+/* Scratch of one thread, cut up; the expanded form uses the same room. */
 struct absorbed { float *w, *strip, *q, *score; };
 
 static int64_t head_block(const struct mla_shape *sh)
@@ -167,42 +105,16 @@ static int64_t head_block(const struct mla_shape *sh)
     return sh->n_head < HEAD_BLOCK ? sh->n_head : HEAD_BLOCK;
 }
 
-static int64_t expanded_elem(const struct mla_shape *sh)
-{
-    int64_t latent = sh->lora > sh->rope ? sh->lora : sh->rope;
-
-    return (sh->nope + sh->v) * attn_pad(sh->lora) + STRIP * sh->nope + 2 * RUN_ROWS +
-           KV_PAGE_TOK * (attn_pad(latent) + sh->lora + sh->nope + sh->rope + sh->v +
-                          attn_pad(sh->v) + BLOCK_ROWS);
-}
-
-static struct expanded cut_expanded(float *at, const struct mla_shape *sh)
-{
-    struct expanded s;
-    int64_t latent = sh->lora > sh->rope ? sh->lora : sh->rope;
-
-    s.w = at;
-    s.c = s.w + (sh->nope + sh->v) * attn_pad(sh->lora);
-    s.c_t = s.c + KV_PAGE_TOK * attn_pad(latent);
-    s.key_t = s.c_t + KV_PAGE_TOK * sh->lora;
-    s.value_t = s.key_t + KV_PAGE_TOK * (sh->nope + sh->rope);
-    s.value = s.value_t + KV_PAGE_TOK * sh->v;
-    s.score = s.value + KV_PAGE_TOK * attn_pad(sh->v);
-    s.strip = s.score + KV_PAGE_TOK * BLOCK_ROWS;
-    s.state = (struct softmax_state *)(void *)(s.strip + STRIP * sh->nope);
-    return s;
-}
-
 /* Of w: a strip of kv_b's or v_b's rows, or of k_b's, turned. */
 static int64_t absorbed_w(const struct mla_shape *sh)
 {
-    int64_t rows = K_STRIP * sh->lora, columns = STRIP * sh->nope;
+    int64_t rows = K_STRIP * sh->lora, columns = MLA_STRIP * sh->nope;
     return rows > columns ? rows : columns;
 }
 
 static int64_t absorbed_elem(const struct mla_shape *sh)
 {
-    return absorbed_w(sh) + STRIP * sh->nope +
+    return absorbed_w(sh) + MLA_STRIP * sh->nope +
            head_block(sh) * (attn_pad(sh->lora + sh->rope) + KV_PAGE_TOK);
 }
 
@@ -220,7 +132,7 @@ static struct absorbed cut_absorbed(float *at, const struct mla_shape *sh)
 /* Where the slots begin; a slot has the states and then the z of a block of heads. */
 static int64_t slots_at(const struct mla_shape *sh)
 {
-    int64_t a = expanded_elem(sh), b = absorbed_elem(sh);
+    int64_t a = mla_expanded_elem(sh), b = absorbed_elem(sh);
     return ((a > b ? a : b) + 15) / 16 * 16;
 }
 
@@ -236,67 +148,12 @@ int64_t ops_mla_scratch(const struct mla_shape *sh)
 
 int64_t ops_mla_latent(const struct mla_shape *sh)
 {
-    return SLICE_ROWS * sh->n_head * (2 * sh->lora + 2 + sh->nope + sh->v);
+    return MLA_SLICE_ROWS * sh->n_head * (2 * sh->lora + 2 + sh->nope + sh->v);
 }
 
 int64_t ops_mla_act(const struct mla_shape *sh)
 {
-    return SLICE_ROWS * sh->n_head * (sh->lora > sh->nope ? sh->lora : sh->nope);
-}
-
-/* Keys, turned: [nope + rope, n_tok], and values [n_tok, v] of one head for a page. */
-static void expand_page(const struct mla_job *j, const struct expanded *s, int64_t start,
-                        int64_t n_tok)
-{
-    enum { T = KV_PAGE_TOK };
-    const struct kernels *k = &j->o->k;
-    const struct mla_shape *sh = j->sh;
-    const struct kv_view *kv = &j->rows->kv[j->rows->seq[j->begin]];
-    int64_t ld_w = attn_pad(sh->lora), ld = attn_pad(sh->lora > sh->rope ? sh->lora : sh->rope);
-
-    attn_unpack(k, kv, j->layer, 1, start, n_tok, 0, sh->rope, s->c, ld);
-    k->transpose(s->key_t + sh->nope * T, T, s->c, ld, n_tok, sh->rope);
-    attn_unpack(k, kv, j->layer, 0, start, n_tok, 0, sh->lora, s->c, ld);
-    k->transpose(s->c_t, T, s->c, ld, n_tok, sh->lora);
-    k->mat_mul(s->key_t, T, s->w, ld_w, s->c_t, T, sh->nope, n_tok, sh->lora, false);
-    k->mat_mul(s->value_t, T, s->w + sh->nope * ld_w, ld_w, s->c_t, T, sh->v, n_tok, sh->lora,
-               false);
-    k->transpose(s->value, attn_pad(sh->v), s->value_t, T, sh->v, n_tok);
-}
-
-static void expanded_head(void *arg, int64_t head, int thread)
-{
-    const struct mla_job *j = arg;
-    const struct kernels *k = &j->o->k;
-    const struct mla_shape *sh = j->sh;
-    struct expanded s = cut_expanded(ops_scratch(j->o, thread), sh);
-    int64_t n_dim = sh->nope + sh->rope, ld_q = sh->n_head * n_dim, ld_out = sh->n_head * sh->v;
-    int64_t n_key = j->rows->pos[j->end - 1] + 1, ld_w = attn_pad(sh->lora), first = j->begin;
-    const struct low_rank_list *delta = delta_of(j, j->begin);
-    float *wv = s.w + sh->nope * ld_w, *out = j->out + head * sh->v;
-
-    unpack_k(j, head, s.w, ld_w, s.strip);
-    for (int64_t i = 0; i < sh->v; i++)
-        unpack_v_row(j, head, i, wv + i * ld_w);
-    fold(j, delta, head * (sh->nope + sh->v), sh->nope, s.w, ld_w, thread);
-    fold(j, delta, head * (sh->nope + sh->v) + sh->nope, sh->v, wv, ld_w, thread);
-    attn_begin(s.state, out + j->begin * ld_out, ld_out, sh->v, j->end - j->begin);
-    for (int64_t start = 0; start < n_key; start += KV_PAGE_TOK) {
-        expand_page(j, &s, start, n_key - start < KV_PAGE_TOK ? n_key - start : KV_PAGE_TOK);
-        while (j->rows->pos[first] < start)
-            first++;
-        for (int64_t r = first, last; r < j->end; r = last) {
-            last = r + BLOCK_ROWS < j->end ? r + BLOCK_ROWS : j->end;
-            struct attn_page p = { k, j->rows->pos + r, 1, start, sh->scale, s.value,
-                                   attn_pad(sh->v), sh->v };
-            k->mat_mul(s.score, KV_PAGE_TOK, j->q + r * ld_q + head * n_dim, ld_q, s.key_t,
-                       KV_PAGE_TOK, last - r, attn_page_keys(&p, last - r - 1), n_dim, false);
-            attn_add_page(&p, s.state + (r - j->begin), out + r * ld_out, ld_out, s.score,
-                          last - r);
-        }
-    }
-    for (int64_t r = j->begin; r < j->end; r++)
-        k->scale(out + r * ld_out, 1 / s.state[r - j->begin].sum, sh->v);
+    return MLA_SLICE_ROWS * sh->n_head * (sh->lora > sh->nope ? sh->lora : sh->nope);
 }
 
 /* qc of row i from rows or columns of W_UK: a cut of the sum changes no bit. */
@@ -375,18 +232,18 @@ static void absorb_query(void *arg, int64_t head, int thread)
     for (int64_t i = 0, n; i < sh->nope && j->w->kv_b; i += n) {
         n = sh->nope - i < K_STRIP ? sh->nope - i : K_STRIP;
         for (int64_t r = 0; r < n; r++)
-            unpack_k_row(j, head, i + r, s.w + r * sh->lora);
+            mla_unpack_k_row(j, head, i + r, s.w + r * sh->lora);
         absorb_strip(j, head, s.w, sh->lora, 0, sh->lora, i, n);
     }
     for (int64_t l = 0, n; l < sh->lora && j->w->k_b && !by_products(j, j->w->k_b); l += n) {
-        n = sh->lora - l < STRIP ? sh->lora - l : STRIP;
-        unpack_k_columns(j, head, l, n, s.w, n, s.strip);
+        n = sh->lora - l < MLA_STRIP ? sh->lora - l : MLA_STRIP;
+        mla_unpack_k_columns(j, head, l, n, s.w, n, s.strip);
         absorb_strip(j, head, s.w, n, l, n, 0, sh->nope);
     }
     for (int64_t i = 0; i < j->n_row; i++) {
         const float *q = j->q + (j->row[i] * sh->n_head + head) * (sh->nope + sh->rope);
         int64_t at = slot_of(j, i, head);
-        absorb_delta(j, delta_of(j, j->row[i]), head, q, j->qc + at * sh->lora, thread);
+        absorb_delta(j, mla_delta_of(j, j->row[i]), head, q, j->qc + at * sh->lora, thread);
         attn_begin(&j->state[at], j->z + at * sh->lora, sh->lora, sh->lora, 1);
     }
 }
@@ -510,7 +367,7 @@ static void absorbed_out(void *arg, int64_t head, int thread)
         j->o->k.scale(j->z + at * sh->lora, 1 / j->state[at].sum, sh->lora);
     }
     for (int64_t l = 0; l < sh->v && !by_products(j, value_weight(j)); l++) {
-        unpack_v_row(j, head, l, s.w);
+        mla_unpack_v_row(j, head, l, s.w);
         for (int64_t i = 0; i < j->n_row; i++)
             j->v_out[slot_of(j, i, head) * sh->v + l] =
                 j->o->k.dot[QTYPE_f32](s.w, j->z + slot_of(j, i, head) * sh->lora, sh->lora);
@@ -526,7 +383,7 @@ static void absorbed_place(void *arg, int64_t head, int thread)
         float *out = j->out + (j->row[i] * sh->n_head + head) * sh->v;
         int64_t at = slot_of(j, i, head);
         memcpy(out, j->v_out + at * sh->v, (size_t)sh->v * sizeof(float));
-        out_delta(j, delta_of(j, j->row[i]), head, j->z + at * sh->lora, out, thread);
+        out_delta(j, mla_delta_of(j, j->row[i]), head, j->z + at * sh->lora, out, thread);
     }
 }
 
@@ -563,32 +420,34 @@ void ops_mla(struct ops *o, float *out, const float *q, const struct attn_rows *
 {
     struct mla_job j = { .o = o, .out = out, .q = q, .rows = rows, .layer = layer, .sh = shape,
                          .w = w, .qc = o->latent };
-    int64_t slice[SLICE_ROWS], n_slice = 0;
+    int64_t slice[MLA_SLICE_ROWS], n_slice = 0;
 
     ASSERT(ops_mla_scratch(shape) <= o->limits.scratch_elem);
     ASSERT(ops_mla_latent(shape) <= o->limits.latent_elem);
-    j.z = j.qc + SLICE_ROWS * shape->n_head * shape->lora;
-    j.q_in = j.z + SLICE_ROWS * shape->n_head * shape->lora;
-    j.v_out = j.q_in + SLICE_ROWS * shape->n_head * shape->nope;
-    j.state = (struct softmax_state *)(void *)(j.v_out + SLICE_ROWS * shape->n_head * shape->v);
+    j.z = j.qc + MLA_SLICE_ROWS * shape->n_head * shape->lora;
+    j.q_in = j.z + MLA_SLICE_ROWS * shape->n_head * shape->lora;
+    j.v_out = j.q_in + MLA_SLICE_ROWS * shape->n_head * shape->nope;
+    j.state = (struct softmax_state *)(void *)(j.v_out + MLA_SLICE_ROWS * shape->n_head * shape->v);
     if (o->profile)
-        ops_count_mla(o, rows, layer, shape, w, PEAK_f32, PEAK_f32);
+        ops_count_mla(o, rows, layer, shape, w, mla_rounds(o, shape, w) ? PEAK_bf16 : PEAK_f32,
+                      PEAK_f32);
     for (int64_t r = 0, last; r < rows->n; r = last) {
         if (rows->kind[r]) {
             slice[n_slice++] = r;
             last = r + 1;
-            if (n_slice == SLICE_ROWS) {
+            if (n_slice == MLA_SLICE_ROWS) {
                 absorbed_slice(&j, slice, n_slice);
                 n_slice = 0;
             }
             continue;
         }
-        for (last = r + 1; last < rows->n && last - r < RUN_ROWS && !rows->kind[last] &&
-             rows->seq[last] == rows->seq[r] && delta_of(&j, last) == delta_of(&j, r); last++)
+        for (last = r + 1; last < rows->n && last - r < MLA_RUN_ROWS && !rows->kind[last] &&
+             rows->seq[last] == rows->seq[r] && mla_delta_of(&j, last) == mla_delta_of(&j, r);
+             last++)
             ;
         j.begin = r;
         j.end = last;
-        pool_run(o->pool, shape->n_head, expanded_head, &j);
+        pool_run(o->pool, shape->n_head, mla_expanded_head, &j);
     }
     if (n_slice)
         absorbed_slice(&j, slice, n_slice);

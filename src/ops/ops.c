@@ -6,8 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Large buffers in huge pages, where the system gives them: attention walks through megabytes. */
-static void *aligned(uint64_t bytes)
+void *ops_memory(uint64_t bytes)
 {
     enum { HUGE_PAGE = 2 << 20 };
     uint64_t unit = bytes < HUGE_PAGE / 2 ? 64 : HUGE_PAGE;
@@ -35,15 +34,15 @@ enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, bool exact,
     kernels_init(&o->k, isa);
     act_bytes = ops_act_bytes(limits->act_elem);
     o->tiles_bytes = (TILE_GROUPS_MAX * tile_group_bytes(QTYPE_f32, limits->col) + 63) / 64 * 64;
-    o->row = aligned(n_thread * (uint64_t)limits->col * sizeof(float));
-    o->low = aligned(n_thread * LOW_RANK_MAX * sizeof(float));
-    o->scratch = aligned(n_thread * (uint64_t)o->limits.scratch_elem * sizeof(float));
-    o->tiles = aligned(n_thread * o->tiles_bytes);
-    o->acc = aligned(n_thread * 3 * ACC_ELEM * sizeof(float));
-    o->latent = aligned((uint64_t)limits->latent_elem * sizeof(float));
-    o->act = aligned(act_bytes);
+    o->row = ops_memory(n_thread * (uint64_t)limits->col * sizeof(float));
+    o->low = ops_memory(n_thread * LOW_RANK_MAX * sizeof(float));
+    o->scratch = ops_memory(n_thread * (uint64_t)o->limits.scratch_elem * sizeof(float));
+    o->tiles = ops_memory(n_thread * o->tiles_bytes);
+    o->acc = ops_memory(n_thread * 3 * ACC_ELEM * sizeof(float));
+    o->latent = ops_memory((uint64_t)limits->latent_elem * sizeof(float));
+    o->act = ops_memory(act_bytes);
     if (o->k.mul_bf16)
-        o->act_bf16 = aligned(act_bytes);
+        o->act_bf16 = ops_memory(act_bytes);
     if (!o->row || !o->low || !o->scratch || !o->tiles || !o->acc ||
         !o->latent || !o->act ||
         (o->k.mul_bf16 && !o->act_bf16)) {

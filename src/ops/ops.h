@@ -63,6 +63,10 @@ MUST_CHECK enum err ops_new(struct ops **out, struct pool *pool, unsigned isa, b
 void ops_free(struct ops *o);
 const struct kernels *ops_kernels(const struct ops *o);
 
+/* Memory for activations, in huge pages where it is large and the system gives them: rows are far
+ * apart.  What it holds is undefined.  Yours: free().  NULL without memory. */
+void *ops_memory(uint64_t bytes);
+
 /* Count what is computed from now on in `p`, which is the caller's; NULL: nothing (the default). */
 void ops_profile(struct ops *o, struct profile *p);
 

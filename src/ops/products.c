@@ -38,6 +38,7 @@ struct products_job {
     int64_t ld_x;
     const int32_t *index;
     bool q8a, bf16;                     /* forms that a product of the list wants */
+    int64_t *first;                     /* the first job of each product */
 };
 
 /* Rows of rounded activations are kept from lying a power of two apart: such rows would share
@@ -198,18 +199,22 @@ static int64_t jobs_of(const struct product *p)
     return p->slot_end > p->slot_begin ? (p->w.n_row + rows - 1) / rows : 0;
 }
 
-/* Products with no slots have no jobs; the list is short, so walking it costs little beside a
- * job's arithmetic. */
+/* Products with no slots have no jobs. */
 static void product_job(void *arg, int64_t job, int thread)
 {
     const struct products_job *j = arg;
-    const struct product *p = j->p;
+    int low = 0, high = j->n_product - 1;
 
-    for (; job >= jobs_of(p); p++)
-        job -= jobs_of(p);
-    int64_t rows = job_groups(p) * TILE_ROWS, r = job * rows;
-    int64_t n_row = r + rows < p->w.n_row ? rows : p->w.n_row - r;
-    product_rows(j, p, r, n_row, thread);
+    while (low < high) {                /* the last product that begins at or before the job */
+        int middle = (low + high + 1) / 2;
+        if (j->first[middle] <= job)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    const struct product *p = &j->p[low];
+    int64_t rows = job_groups(p) * TILE_ROWS, r = (job - j->first[low]) * rows;
+    product_rows(j, p, r, r + rows < p->w.n_row ? rows : p->w.n_row - r, thread);
 }
 
 static void note_act(struct products_job *j, const struct product *p, enum qtype type)
@@ -223,12 +228,14 @@ static void note_act(struct products_job *j, const struct product *p, enum qtype
 void products_run(struct ops *o, const struct product *p, int n_product, const float *x,
                   int64_t ld_x, int64_t n_x, const int32_t *index)
 {
-    struct products_job j = { o, p, n_product, x, ld_x, index, false, false };
-    int64_t n_job = 0;
+    struct products_job j = { o, p, n_product, x, ld_x, index, false, false, NULL };
+    int64_t first[PRODUCTS_MAX], n_job = 0;
 
     ASSERT(n_product >= 1 && n_product <= PRODUCTS_MAX);
+    j.first = first;
     for (int i = 0; i < n_product; i++) {
         ASSERT(p[i].w.n_col == p[0].w.n_col && p[i].w.n_col <= o->limits.col);
+        first[i] = n_job;
         n_job += jobs_of(&p[i]);
         note_act(&j, &p[i], p[i].w.type);
         if (p[i].up)

@@ -532,6 +532,8 @@ static void check_level(const char *level, const struct kernels *k, const struct
         CHECK("swiglu", level, check_swiglu(k->swiglu, ref));
     if (k->mat_mul != prev->mat_mul)
         CHECK("mat_mul", level, check_mat_mul(k->mat_mul, ref));
+    if (k->mat_mul_bf16 != prev->mat_mul_bf16)
+        CHECK("mat_mul_bf16", level, check_mat_mul_bf16(k->mat_mul_bf16, ref));
     if (k->transpose != prev->transpose)
         CHECK("transpose", level, check_transpose(k->transpose, ref));
     if (k->softmax != prev->softmax)

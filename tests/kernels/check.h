@@ -67,6 +67,7 @@ struct found check_pack(enum qtype q);
 
 /* check_mat.c */
 struct found check_mat_mul(mat_mul_fn *fast, const struct kernels *ref);
+struct found check_mat_mul_bf16(mat_mul_fn *fast, const struct kernels *ref);
 struct found check_transpose(transpose_fn *fast, const struct kernels *ref);
 struct found check_softmax(softmax_fn *fast, const struct kernels *ref);
 

@@ -59,6 +59,59 @@ static void check_mat_shape(struct found *f, mat_mul_fn *fast, const struct kern
     }
 }
 
+/* m rows of n pairs of bf16, and the same as f32 [m, 2n]. */
+static float *pairs(float *dense, int64_t m, int64_t n, int64_t ld, enum kind kind,
+                    const struct kernels *ref)
+{
+    float *x = matrix(m, n, ld);
+
+    for (int64_t i = 0; i < m; i++) {
+        check_fill(dense + i * 2 * n, 2 * n, kind);
+        ref->quant[QTYPE_bf16](x + i * ld, dense + i * 2 * n, 2 * n);
+        ref->dequant[QTYPE_bf16](dense + i * 2 * n, x + i * ld, 2 * n);
+    }
+    return x;
+}
+
+static void check_bf16_shape(struct found *f, mat_mul_fn *fast, const struct kernels *ref,
+                             const struct mat_shape *s, enum kind kind, bool add)
+{
+    int64_t m = s->m, n = s->n, k = s->k, la = k + s->more, lb = n + s->more, lc = n + s->more;
+    float *da = check_guarded_f32(m * 2 * k), *db = check_guarded_f32(k * 2 * n);
+    float *a = pairs(da, m, k, la, kind, ref), *b = pairs(db, k, n, lb, ORDINARY, ref);
+    float *start = matrix(m, n, lc), *got = matrix(m, n, lc), *other = matrix(m, n, lc);
+    size_t bytes = (size_t)((m - 1) * lc + n) * sizeof(float);
+
+    f->n = m * 1000000 + n * 1000 + k;
+    check_fill(start, (m - 1) * lc + n, ORDINARY);
+    memcpy(got, start, bytes);
+    memcpy(other, start, bytes);
+    fast(got, lc, a, la, b, lb, m, n, k, add);
+    fast(other, lc, a, la, b, lb, m, n, k / 3, add);
+    fast(other, lc, a + k / 3, la, b + k / 3 * lb, lb, m, n, k - k / 3, true);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < lc && (i < m - 1 || j < n); j++) {
+            double want = add || j >= n ? start[i * lc + j] : 0, room = 1e-34 + 1e-5 * fabs(want);
+            for (int64_t p = 0; p < 2 * k && j < n; p++) {
+                double add_p = (double)da[i * 2 * k + p] * db[p / 2 * 2 * n + 2 * j + p % 2];
+                want += add_p;
+                room += 1e-5 * fabs(add_p);
+            }
+            check_differ(f, !(fabs(want - got[i * lc + j]) <= (j < n ? room : 0)), "value", want,
+                         got[i * lc + j]);
+            check_differ(f, !check_same_f32(got[i * lc + j], other[i * lc + j]), "k in two parts",
+                         got[i * lc + j], other[i * lc + j]);
+        }
+    for (int64_t i = 0; i < m && !f->bad; i++) {
+        int64_t j = (int64_t)(check_random() % (uint64_t)n), cols = (n - j + 1) / 2;
+        memcpy(other, start + i * lc + j, (size_t)cols * sizeof(float));
+        fast(other, lc, a + i * la, la, b + j, lb, 1, cols, k, add);
+        for (int64_t l = 0; l < cols; l++)
+            check_differ(f, !check_same_f32(other[l], got[i * lc + j + l]), "part of the result",
+                         got[i * lc + j + l], other[l]);
+    }
+}
+
 static struct found bench_mat(mat_mul_fn *fast, const struct kernels *ref)
 {
     /* Keys of 16 heads of a latent page, values of them, and queries of a prompt. */
@@ -84,7 +137,10 @@ static struct found bench_mat(mat_mul_fn *fast, const struct kernels *ref)
     return f;
 }
 
-struct found check_mat_mul(mat_mul_fn *fast, const struct kernels *ref)
+typedef void shape_fn(struct found *f, mat_mul_fn *fast, const struct kernels *ref,
+                      const struct mat_shape *s, enum kind kind, bool add);
+
+static struct found check_shapes(mat_mul_fn *fast, const struct kernels *ref, shape_fn *check)
 {
     static const int64_t widths[] = { 1, 5, 8, 16, 17, 33, 48, 63, 64, 80, 131 };
     static const int64_t depths[] = { 0, 1, 3, 64, 200, 576 };
@@ -95,9 +151,19 @@ struct found check_mat_mul(mat_mul_fn *fast, const struct kernels *ref)
             for (size_t l = 0; l < sizeof(depths) / sizeof(*depths) && !f.bad; l++) {
                 struct mat_shape s = { m, widths[i], depths[l], l % 2 ? 3 : 0 };
                 enum kind kind = l == 3 ? (enum kind)(m % N_KINDS) : ORDINARY;
-                check_mat_shape(&f, fast, ref, &s, kind, i % 2);
+                check(&f, fast, ref, &s, kind, i % 2);
             }
     return check_bench && !f.bad ? bench_mat(fast, ref) : f;
+}
+
+struct found check_mat_mul(mat_mul_fn *fast, const struct kernels *ref)
+{
+    return check_shapes(fast, ref, check_mat_shape);
+}
+
+struct found check_mat_mul_bf16(mat_mul_fn *fast, const struct kernels *ref)
+{
+    return check_shapes(fast, ref, check_bf16_shape);
 }
 
 struct found check_transpose(transpose_fn *fast, const struct kernels *ref)

@@ -168,7 +168,8 @@ TILE_INLINE void few_groups_##id##_##G(const struct tile_mul *m, const struct fe
     }                                                                                       \
 }
 
-/* Few rows are bound by memory: one linear run.  More of them share what is read of them. */
+/* Few rows are bound by memory: one linear run.  More of them share what is read of them; what is
+ * asked for at a group's end then belongs to the group after the next. */
 #define FEW_ROWS(id)                                                                        \
 FEW_CHUNK(id, 1, 1) FEW_CHUNK(id, 1, 2) FEW_CHUNK(id, 1, 3) FEW_CHUNK(id, 1, 4)             \
 FEW_CHUNK(id, 2, 1) FEW_CHUNK(id, 2, 2) FEW_CHUNK(id, 2, 3) FEW_CHUNK(id, 2, 4)             \
@@ -190,7 +191,9 @@ TILE_INLINE void few_rows_##id(const struct tile_mul *m)                        
                 const uint8_t *tile = m->group + (uint64_t)(first + g) * group_bytes +      \
                                       (uint64_t)(at / SUBS * TILE_BYTES);                   \
                 f.tile[g] = tile;                                                           \
-                ask_ahead(tile, f.n_tile * TILE_BYTES);                                     \
+                ask_ahead(tile + (at / SUBS * TILE_BYTES + TILE_PREFETCH_BYTES <            \
+                                  (int64_t)group_bytes ? 0 : (uint64_t)(n_g - 1) * group_bytes), \
+                          f.n_tile * TILE_BYTES);                                           \
                 for (int b = 0; b < f.n_tile; b++)                                          \
                     scales_##id(f.scale[g] + b, f.offset[g] + b, tile + b * TILE_BYTES, 0); \
             }                                                                               \
