@@ -157,16 +157,20 @@ static enum err take_line(struct batch_run *r, bool too_long)
     return OK;
 }
 
+/* Waits for a line only when there is nothing else to do: a pipe may give the next one when it
+ * has the answer to this one. */
 static enum err fill(struct batch_run *r)
 {
+    enum batch_got got = BATCH_LINE;
     bool too_long;
     enum err e = OK;
 
-    while (e == OK && !r->at_end && r->n_line < r->cap && r->bytes < WINDOW_BYTES_MAX &&
-           stepper_n_live(r->stepper) < QUEUED * r->parallel) {
-        e = batch_in_next(&r->in, &r->text, &too_long, &r->at_end);
-        if (e == OK && !r->at_end)
+    while (e == OK && got == BATCH_LINE && !r->at_end && r->n_line < r->cap &&
+           r->bytes < WINDOW_BYTES_MAX && stepper_n_live(r->stepper) < QUEUED * r->parallel) {
+        e = batch_in_next(&r->in, r->n_line == 0, &r->text, &too_long, &got);
+        if (e == OK && got == BATCH_LINE)
             e = take_line(r, too_long);
+        r->at_end = got == BATCH_END;
     }
     return e;
 }
@@ -235,12 +239,13 @@ static enum err answer_all(struct batch_run *r)
 /* The lines that earlier runs answered. */
 static enum err skip_kept(struct batch_run *r)
 {
+    enum batch_got got;
     bool too_long;
     enum err e = OK;
 
     for (int64_t i = 0; i < r->out.n_kept && e == OK; i++) {
-        e = batch_in_next(&r->in, &r->text, &too_long, &r->at_end);
-        if (e == OK && r->at_end)
+        e = batch_in_next(&r->in, true, &r->text, &too_long, &got);
+        if (e == OK && got == BATCH_END)
             e = err_set(ERR_ARG, "BATCH-65", "%s has %" PRId64 " answers and %s has fewer lines; "
                         "give the same input, or remove it", r->out.part, r->out.n_kept,
                         r->in.path);
@@ -254,15 +259,14 @@ static enum err skip_kept(struct batch_run *r)
 /* What tells this input from another: its first line.  Standard input is not read twice. */
 static enum err read_first(struct batch_run *r)
 {
-    bool too_long, end;
+    enum batch_got got;
+    bool too_long;
     enum err e;
 
     if (r->in.n_line < 0)
         return OK;
-    e = batch_in_next(&r->in, &r->first_text, &too_long, &end);
-    rewind(r->in.file);
-    r->in.number = 0;
-    return e;
+    e = batch_in_next(&r->in, true, &r->first_text, &too_long, &got);
+    return e == OK ? batch_in_rewind(&r->in) : e;
 }
 
 static enum err prepare(struct batch_run *r, struct opt_set *o)
@@ -342,6 +346,8 @@ enum err run_batch(struct opt_set *o)
         e = batch_out_check(opt_text(o, OPT_output), opt_flag(o, OPT_force), !strcmp(path, "-"));
     if (e == OK)
         e = batch_in_open(&r.in, path);
+    if (e == OK && opt_int(o, OPT_context_shift) > 0)
+        term_note("--context-shift is not used: an answer ends where its context is full");
     if (e == OK)
         answer_say_unused(o);
     term_catch_interrupt();

@@ -21,23 +21,34 @@ MUST_CHECK enum err run_batch(struct opt_set *o);
 /* --- batch_in.c: lines of a file, blank ones left out ---------------------------------------- */
 
 enum { BATCH_LINE_MAX = 16 << 20 };     /* bytes of a line; a longer one is an error of its own */
+enum { BATCH_PIECE = 1 << 16 };
 
 struct batch_in {
-    FILE *file;
+    int fd;
     const char *path;                   /* borrowed */
     bool is_stdin;
     int64_t number;                     /* of the last line read, from 1, blank ones counted */
     int64_t n_line;                     /* lines with something in them; -1: not known */
+    char *piece;                        /* [BATCH_PIECE]: n bytes, those from `at` not taken yet */
+    size_t n, at;
+    struct buf line;                    /* the line that is not whole yet */
+    bool something, too_long;           /* of it */
 };
 
-/* "-" is standard input.  Counts the lines of a file.  Errors: MISSING, ARG (a folder), IO. */
+/* "-" is standard input.  Counts the lines of a file.  Errors: MISSING, ARG (a folder), IO,
+ * NOMEM. */
 MUST_CHECK enum err batch_in_open(struct batch_in *in, const char *path);
 void batch_in_close(struct batch_in *in);
 
-/* The next line with something in it, without its line feed; *end: there is none.  *too_long: of
- * a line of more than BATCH_LINE_MAX bytes only the beginning is in *line.  Errors: IO, NOMEM. */
-MUST_CHECK enum err batch_in_next(struct batch_in *in, struct buf *line, bool *too_long,
-                                  bool *end);
+/* The next line with something in it, without its line feed.  LATER: without `wait`, it has not
+ * come yet.  *too_long: of a line of more than BATCH_LINE_MAX bytes only the beginning is in *line.
+ * Errors: IO, NOMEM, STOPPED. */
+enum batch_got { BATCH_LINE, BATCH_LATER, BATCH_END };
+MUST_CHECK enum err batch_in_next(struct batch_in *in, bool wait, struct buf *line,
+                                  bool *too_long, enum batch_got *got);
+
+/* To the beginning of a file. */
+MUST_CHECK enum err batch_in_rewind(struct batch_in *in);
 
 /* --- batch_line.c: what a line asks for ------------------------------------------------------ */
 

@@ -234,6 +234,17 @@ def test_input_forms():
         check(p.returncode == 0 and same, name, p.stderr + p.stdout)
     p = run("run", STORY, "--batch", "-", "-q", stdin=b"")
     check(p.returncode == 0 and p.stdout == "", "nothing in, nothing out", p.stderr)
+    p = subprocess.Popen([croft.CROFT, "run", STORY, "--batch", "-", "-q", "--seed", "1"], env=ENV,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    answers = []
+    for half in ('{"prompt": "One day", "max_tok', 'ens": 3, "temperature": 0}\n') * 2:
+        p.stdin.write(half)
+        p.stdin.flush()
+        if half.endswith("\n"):
+            answers.append(json.loads(p.stdout.readline())["text"])
+    p.stdin.close()
+    check(p.wait() == 0 and answers == [o["text"] for o in objects(want)], "line by line through pipes",
+          repr(answers))
     expect("no such file", run("run", STORY, "--batch", tmp("none")), 3, "BATCH-02")
     expect("a folder", run("run", STORY, "--batch", "tests"), 2, "BATCH-03")
     expect("a prompt beside it", run("run", STORY, "hi", "--batch", plain), 2, "BATCH-68")
