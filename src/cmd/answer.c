@@ -11,6 +11,7 @@
 struct making {
     struct answer *a;
     const struct answer_options *o;
+    struct sampler *sampler;
     struct detok detok;
     struct think_split split;
     struct stop_match *stop;
@@ -126,9 +127,11 @@ static enum err check_fits(const struct session *s, size_t n)
 }
 
 /* Compute the prompt.  Ctrl-C here is the end of the answer, not an error. */
-static enum err read_prompt(struct answer *a, struct session *s, const struct tok_list *ids,
+static enum err read_prompt(struct making *m, struct loaded *l, const struct tok_list *ids,
                             const unsigned char *kind, bool *interrupted)
 {
+    struct answer *a = m->a;
+    struct session *s = l->session;
     struct progress p;
     double start = clock_s();
     enum err e = check_fits(s, ids->n);
@@ -137,6 +140,8 @@ static enum err read_prompt(struct answer *a, struct session *s, const struct to
         return e;
     progress_begin(&p, "reading the prompt", "tok", (int64_t)ids->n);
     e = session_sync(s, ids->id, kind, (int64_t)ids->n, on_progress, &p, &a->n_reused);
+    if (e == OK)
+        e = speculate_begin(l->spec, m->sampler, on_progress, &p);
     progress_end(&p);
     if (e == OK)
         term_verbose("the prompt is %zu tokens: %" PRId64 " were held, %" PRId64 " were computed",
@@ -149,8 +154,9 @@ static enum err read_prompt(struct answer *a, struct session *s, const struct to
 
 /* The context is full: go on behind a shorter prompt, when the caller has one.  What was answered
  * so far follows it, as sampled tokens. */
-static enum err make_room(struct making *m, struct session *s, int32_t last, bool *made)
+static enum err make_room(struct making *m, struct loaded *l, int32_t last, bool *made)
 {
+    struct session *s = l->session;
     int64_t n_said = m->a->n_tok - 1, at = session_len(s) - n_said;
     struct tok_list ids = { 0 };
     unsigned char *kind = NULL, *all = NULL;
@@ -179,7 +185,7 @@ static enum err make_room(struct making *m, struct session *s, int32_t last, boo
         memcpy(all, kind, n_prompt);
     else
         memset(all, TOK_PROMPT, n_prompt);
-    e = read_prompt(m->a, s, &ids, all, &interrupted);
+    e = read_prompt(m, l, &ids, all, &interrupted);
     *made = e == OK && !interrupted;
     if (interrupted)
         m->a->end = ANSWER_INTERRUPT;
@@ -190,50 +196,75 @@ out:
     return e;
 }
 
-/* One token: sample, show, compute.  *go_on turns false at the end of the answer. */
-static enum err step(struct making *m, struct loaded *l, struct sampler *smp, bool *go_on)
+/* A drawn token into the answer.  *go_on turns false at the answer's end. */
+static enum err take_drawn(struct making *m, const struct loaded *l, int32_t id,
+                           const float *logits, bool *go_on)
 {
-    struct session *s = l->session;
-    int64_t len = session_len(s);
-    bool made = true;
-    int32_t id;
-    enum err e;
+    enum err e = OK;
 
     *go_on = false;
-    if (m->o->n_max >= 0 && m->a->n_tok >= m->o->n_max) {
-        m->a->end = ANSWER_MAX;
-        return OK;
-    }
-    e = sampler_next(smp, session_logits(s), session_tokens(s), len, len, &id);
-    if (e != OK)
-        return e;
     m->a->end = ANSWER_DONE;
     if (tokenizer_is_end(l->tok, id))
         return OK;
     m->a->id_pending = id;
     if (m->o->keep_tokens)
-        e = answer_keep_token(m->a, m->o, id, session_logits(s), model_info(l->model)->n_vocab);
+        e = answer_keep_token(m->a, m->o, id, logits, model_info(l->model)->n_vocab);
     if (e == OK)
         e = take_token(m, l->tok, id);
     m->a->end = ANSWER_STOP;
     if (e != OK || m->hit)
         return e;
     m->a->end = ANSWER_MAX;
-    if (m->a->n_tok == m->o->n_max)
+    *go_on = m->a->n_tok != m->o->n_max;
+    return OK;
+}
+
+/* One token: sample, show, compute.  *go_on turns false at the end of the answer. */
+static enum err step(struct making *m, struct loaded *l, bool *go_on)
+{
+    struct session *s = l->session;
+    const float *logits = speculate_logits(l->spec);
+    int64_t len = speculate_len(l->spec), n_max = m->o->n_max < 0 ? INT64_MAX : m->o->n_max;
+    bool made = true;
+    int32_t id;
+    enum err e;
+
+    *go_on = false;
+    if (m->a->n_tok >= n_max) {
+        m->a->end = ANSWER_MAX;
         return OK;
+    }
+    e = sampler_next(m->sampler, logits, session_tokens(s), len, len, &id);
+    if (e == OK)
+        e = take_drawn(m, l, id, logits, go_on);
+    if (e != OK || !*go_on)
+        return e;
+    *go_on = false;
     m->a->end = ANSWER_INTERRUPT;
     if (term_interrupted())
         return OK;
     m->a->end = ANSWER_FULL;
     m->a->n_step++;
-    if (len < session_ctx(s))
-        e = session_push(s, id);
-    else
-        e = make_room(m, s, id, &made);
+    if (len < session_ctx(s)) {
+        e = speculate_push(l->spec, id, n_max - m->a->n_tok);
+    } else {
+        e = speculate_settle(l->spec);
+        if (e == OK)
+            e = make_room(m, l, id, &made);
+    }
     *go_on = e == OK && made;
     if (*go_on)
         m->a->id_pending = -1;
     return e;
+}
+
+static enum err begin_text(struct making *m, const struct loaded *l)
+{
+    m->a->id_pending = -1;
+    detok_init(&m->detok, l->tok, false);
+    m->detok.first = m->detok.first && !m->o->goes_on;
+    think_split_init(&m->split, m->o->think);
+    return stop_match_new(&m->stop, (const char *const *)m->o->stop, m->o->n_stop);
 }
 
 enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *ids,
@@ -241,31 +272,81 @@ enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *
 {
     struct making m = { .a = a, .o = o };
     struct sampler_options sampling = o->sampling;
-    struct sampler *smp = NULL;
+    struct speculate_stats before = speculate_stats(l->spec);
     bool go_on = true, interrupted = false;
     double start;
     enum err e, e_text;
 
-    a->id_pending = -1;
     sampling.n_ctx = session_ctx(l->session);
-    detok_init(&m.detok, l->tok, false);
-    m.detok.first = m.detok.first && !o->goes_on;
-    think_split_init(&m.split, o->think);
-    e = stop_match_new(&m.stop, (const char *const *)o->stop, o->n_stop);
+    e = begin_text(&m, l);
     if (e == OK)
-        e = sampler_new(&smp, &sampling, model_info(l->model)->n_vocab);
+        e = sampler_new(&m.sampler, &sampling, model_info(l->model)->n_vocab);
     if (e == OK)
-        e = read_prompt(a, l->session, ids, kind, &interrupted);
+        e = read_prompt(&m, l, ids, kind, &interrupted);
     if (e == OK && interrupted)
         a->end = ANSWER_INTERRUPT;
     start = clock_s();
     while (e == OK && go_on && !interrupted)
-        e = step(&m, l, smp, &go_on);
+        e = step(&m, l, &go_on);
     a->gen_s = clock_s() - start;
+    a->draft = speculate_since(l->spec, &before);
+    e_text = speculate_settle(l->spec);
+    e = e != OK ? e : e_text;
     e_text = m.stop ? end_text(&m) : OK;
-    sampler_free(smp);
+    sampler_free(m.sampler);
     stop_match_free(m.stop);
     return e != OK ? e : e_text;
+}
+
+/* --- the same answer, its tokens drawn elsewhere ------------------------------------------ */
+
+struct answer_flow { struct making m; const struct loaded *l; };
+
+enum err answer_flow_new(struct answer_flow **out, struct answer *a, const struct loaded *l,
+                         const struct answer_options *o)
+{
+    struct answer_flow *f = calloc(1, sizeof(*f));
+    enum err e;
+
+    *out = NULL;
+    if (!f)
+        return err_set(ERR_NOMEM, "RUN-04", "no memory for another answer");
+    f->m.a = a;
+    f->m.o = o;
+    f->l = l;
+    e = begin_text(&f->m, l);
+    if (e == OK)
+        *out = f;
+    else
+        free(f);
+    return e;
+}
+
+enum err answer_flow_take(struct answer_flow *f, int32_t id, const float *logits, int64_t pos,
+                          int64_t n_ctx, bool *go_on)
+{
+    struct answer *a = f->m.a;
+    enum err e = take_drawn(&f->m, f->l, id, logits, go_on);
+
+    if (e != OK || !*go_on)
+        return e;
+    a->end = ANSWER_FULL;
+    *go_on = pos < n_ctx;
+    a->n_step += *go_on;
+    return OK;
+}
+
+enum err answer_flow_end(struct answer_flow *f)
+{
+    return end_text(&f->m);
+}
+
+void answer_flow_free(struct answer_flow *f)
+{
+    if (!f)
+        return;
+    stop_match_free(f->m.stop);
+    free(f);
 }
 
 void answer_release(struct answer *a)

@@ -1,6 +1,6 @@
 /* answer.h - one answer: token ids in, text out as it is made.
  *
- *   ids -> session_sync -> [sampler -> detok -> think_split -> stop_match -> out] -> session_push
+ *   ids -> session_sync -> [sampler -> detok -> think_split -> stop_match -> out] -> speculate_push
  *
  * Used by run and chat alike.
  */
@@ -67,6 +67,7 @@ struct answer {
     int64_t n_prompt, n_reused, n_tok, n_think_tok, n_answer_bytes;
     int64_t n_step;                     /* tokens computed in gen_s: the first one came for free */
     double prompt_s, gen_s;
+    struct speculate_stats draft;       /* of this answer */
     int32_t id_pending;                 /* the last token, shown and not computed; -1: none */
     struct answer_token *tok;           /* [n_kept], with keep_tokens */
     size_t n_kept, tok_cap;
@@ -79,6 +80,18 @@ struct answer {
 MUST_CHECK enum err answer_make(struct answer *a, struct loaded *l, const struct tok_list *ids,
                                 const unsigned char *kind, const struct answer_options *o);
 void answer_release(struct answer *a);
+
+/* The same for an answer whose tokens are drawn elsewhere, beside others:
+ *   new -> take each token, until *go_on is false -> end -> free
+ * `a`, `l` and `o` are borrowed; `pos` counts the tokens before the one taken, `n_ctx` those that
+ * fit.  Errors: those of answer_make() for the text. */
+struct answer_flow;
+MUST_CHECK enum err answer_flow_new(struct answer_flow **out, struct answer *a,
+                                    const struct loaded *l, const struct answer_options *o);
+MUST_CHECK enum err answer_flow_take(struct answer_flow *f, int32_t id, const float *logits,
+                                     int64_t pos, int64_t n_ctx, bool *go_on);
+MUST_CHECK enum err answer_flow_end(struct answer_flow *f);     /* what was held back */
+void answer_flow_free(struct answer_flow *f);
 
 /* --- answer_sampling.c: the options -------------------------------------------------------- */
 

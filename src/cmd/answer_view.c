@@ -102,11 +102,22 @@ enum err answer_view_end(struct answer_view *v)
     return e == OK ? out_flush() : e;
 }
 
+static void print_drafts(const struct speculate_stats *d)
+{
+    if (d->n_draft)
+        fprintf(stderr, "%.2f tokens a step (%lld of %lld drafts taken), ",
+                (double)d->n_tok / (double)d->n_step, (long long)d->n_right,
+                (long long)d->n_draft);
+    if (d->n_passed)
+        fprintf(stderr, "%lld times drafts would not have paid, ", (long long)d->n_passed);
+}
+
 void answer_print_stats(const struct answer *a, const struct session *s)
 {
     fprintf(stderr, "%s%lld token%s, ", dim_on(), (long long)a->n_tok, a->n_tok == 1 ? "" : "s");
     if (a->n_step && a->gen_s > 0)
         fprintf(stderr, "%.1f tok/s, ", (double)a->n_step / a->gen_s);
+    print_drafts(&a->draft);
     fprintf(stderr, "context %lld of %lld%s\n", (long long)session_len(s),
             (long long)session_ctx(s), dim_off());
 }

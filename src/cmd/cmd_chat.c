@@ -217,7 +217,7 @@ static enum err check_options(const struct loaded *l, const struct opt_set *o)
 
 enum err chat_loop(struct opt_set *o)
 {
-    struct loaded l = { 0 };
+    struct loaded l = { .mtp = load_wants_mtp(o) };
     struct dialog c = { .o = o, .l = &l, .think = THINK_FULL, .pending = -1 };
     const char *save = opt_text(o, OPT_save_state);
     enum err e = save ? chat_state_writable(save) : OK;
@@ -231,6 +231,8 @@ enum err chat_loop(struct opt_set *o)
         e = check_options(&l, o);
     if (e == OK)
         e = load_session(&l, o, 0, (int32_t)opt_int(o, OPT_batch_size));
+    if (e == OK)
+        e = load_draft(&l, o);
     if (e == OK)
         e = chat_begin(&c);
     if (e == OK) {

@@ -2,7 +2,8 @@
  *
  * The prompt is the operand, -p or -f; piped input is appended after a newline.  Thinking is shown
  * dim on standard error when that is a terminal and is left out otherwise.  The answer ends with a
- * newline, its own or ours.  With --json it is one object instead, written at its end.
+ * newline, its own or ours.  With --json it is one object instead, written at its end.  Several
+ * answers (--n) are made by run_many.c, those to a file of prompts (--batch) by run_batch.c.
  */
 #include "cmd/answer.h"
 #include "cmd/chat_loop.h"
@@ -10,7 +11,9 @@
 #include "cmd/cmd_table.h"
 #include "cmd/model_path.h"
 #include "cmd/prompt.h"
+#include "cmd/run_batch.h"
 #include "cmd/run_json.h"
+#include "cmd/run_many.h"
 
 #include "base/file.h"
 #include "base/term.h"
@@ -60,12 +63,13 @@ static enum err read_prompt(struct buf *prompt, bool *given, const struct opt_se
 static enum err raw_ids(const struct dialog *c, const struct buf *prompt, struct tok_list *ids,
                         unsigned char **kind)
 {
-    struct session_parts p = session_parts(c->l->session);
-    int64_t held = session_len(c->l->session);
+    int64_t held = c->l->session ? session_len(c->l->session) : 0;
+    struct session_parts p;
     enum err e = OK;
 
     if (!held && c->pending < 0)
         return prompt_raw(c->l->tok, prompt->data, prompt->len, TEXT_CONTROL, ids);
+    p = session_parts(c->l->session);
     for (int64_t i = 0; i < held && e == OK; i++)
         e = tok_list_add(ids, p.token[i]);
     if (e == OK && c->pending >= 0)
@@ -142,8 +146,10 @@ static enum err begin(struct dialog *c)
     const char *save = opt_text(c->o, OPT_save_state), *load = opt_text(c->o, OPT_load_state);
     enum err e = save ? chat_state_writable(save) : OK;
 
-    if (e == OK)
+    if (e == OK && opt_int(c->o, OPT_n_answers) == 1)
         e = load_session(c->l, c->o, 0, (int32_t)opt_int(c->o, OPT_batch_size));
+    if (e == OK && c->l->session)
+        e = load_draft(c->l, c->o);
     if (e != OK || !c->raw)
         return e == OK ? chat_begin(c) : e;
     if (opt_text(c->o, OPT_system))
@@ -181,9 +187,24 @@ static enum err write_answer(struct answer *a, struct loaded *l, const struct to
     ao->arg = &texts;
     e = answer_make(a, l, ids, kind, ao);
     if (e == OK)
-        e = run_json_write(a, ao, &texts, l);
+        e = run_json_out(run_json_object(a, ao, &texts, l));
     answer_texts_release(&texts);
     return e;
+}
+
+static enum err answer(struct answer *a, struct dialog *c, const struct tok_list *ids,
+                       const unsigned char *kind, struct answer_options *ao)
+{
+    bool json = opt_flag(c->o, OPT_json);
+    enum err e;
+
+    if (opt_int(c->o, OPT_n_answers) > 1)
+        return run_many(c->l, c->o, ids, kind, ao);
+    e = json ? write_answer(a, c->l, ids, kind, ao) :
+        show_answer(a, c->l, ids, kind, ao, opt_flag(c->o, OPT_verbose));
+    if (e == OK)
+        e = report_end(a, c->l->session);
+    return e == OK ? save_state(c, a) : e;
 }
 
 static enum err run(struct loaded *l, struct opt_set *o, const struct buf *prompt)
@@ -203,15 +224,9 @@ static enum err run(struct loaded *l, struct opt_set *o, const struct buf *promp
         e = make_ids(&c, prompt, &ids, &kind);
     if (e == OK && !ids.n)
         e = err_set(ERR_ARG, "RUN-22", "the prompt is empty: write what to answer");
-    if (e == OK && opt_flag(o, OPT_json))
-        e = write_answer(&a, l, &ids, kind, &ao);
-    else if (e == OK)
-        e = show_answer(&a, l, &ids, kind, &ao, opt_flag(o, OPT_verbose));
     if (e == OK)
-        e = report_end(&a, l->session);
-    if (e == OK)
-        e = save_state(&c, &a);
-    else if (e == ERR_STOPPED && opt_text(o, OPT_save_state))
+        e = answer(&a, &c, &ids, kind, &ao);
+    if (e == ERR_STOPPED && opt_text(o, OPT_save_state))
         term_note("interrupted: nothing was saved to %s", opt_text(o, OPT_save_state));
     answer_release(&a);
     answer_options_release(&ao);
@@ -233,16 +248,37 @@ static enum err model_is_there(const struct opt_set *o)
     return e;
 }
 
-enum err cmd_run(struct opt_set *o)
+/* Options that go only with one answer, with several, or with a file of prompts. */
+static enum err check_options(const struct opt_set *o)
 {
-    struct buf prompt = { 0 };
-    struct loaded l = { 0 };
-    bool given = false;
-    enum err e = model_is_there(o);
+    bool many = opt_int(o, OPT_n_answers) > 1, batch = opt_text(o, OPT_batch);
+    const char *state = opt_text(o, OPT_save_state) ? "--save-state" :
+                        opt_text(o, OPT_load_state) ? "--load-state" : NULL;
 
-    if (e == OK)
-        e = read_prompt(&prompt, &given, o);
-    if (e == OK && !given && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+    if ((many || batch) && state)
+        return err_set(ERR_ARG, "RUN-28", "%s keeps one conversation and does not go with %s",
+                       state, many ? "--n" : "--batch");
+    if (many && batch)
+        return err_set(ERR_ARG, "RUN-29", "--n does not go with --batch: give the prompt a line "
+                       "for each answer, with its own \"seed\"");
+    if ((many || batch) && (opt_given(o, OPT_draft) || opt_given(o, OPT_draft_model)))
+        term_note("--draft is not used with %s: rows of the others fill the steps",
+                  many ? "--n" : "--batch");
+    if (!batch && (opt_text(o, OPT_output) || opt_flag(o, OPT_force)))
+        return err_set(ERR_ARG, "RUN-30", "%s goes with --batch; one answer goes to standard "
+                       "output", opt_text(o, OPT_output) ? "--output" : "--force");
+    return OK;
+}
+
+static enum err run_prompt(struct opt_set *o)
+{
+    int64_t n = opt_int(o, OPT_n_answers), most = opt_int(o, OPT_parallel);
+    struct buf prompt = { 0 };
+    struct loaded l = { .mtp = n == 1 && load_wants_mtp(o) };
+    bool given = false;
+    enum err e = read_prompt(&prompt, &given, o);
+
+    if (e == OK && !given && n == 1 && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
         !opt_flag(o, OPT_raw) && !opt_flag(o, OPT_json)) {
         buf_release(&prompt);
         return chat_loop(o);
@@ -256,10 +292,21 @@ enum err cmd_run(struct opt_set *o)
         answer_say_unused(o);
     term_catch_interrupt();
     if (e == OK)
-        e = load_open(&l, o, true, (int32_t)opt_int(o, OPT_batch_size));
+        e = load_open(&l, o, true, load_rows_many(o, n < most ? n : most));
     if (e == OK)
         e = run(&l, o, &prompt);
     load_close(&l);
     buf_release(&prompt);
     return e;
+}
+
+enum err cmd_run(struct opt_set *o)
+{
+    enum err e = check_options(o);
+
+    if (e == OK)
+        e = model_is_there(o);
+    if (e != OK)
+        return e;
+    return opt_text(o, OPT_batch) ? run_batch(o) : run_prompt(o);
 }

@@ -79,7 +79,8 @@ static enum err check_is_model(const struct weights *w)
                    "and the adapter with --lora", w->file[0].path);
 }
 
-enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
+enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name, bool tokenizer,
+                         int32_t batch_max)
 {
     struct weights_options wo = { .in_memory = opt_flag(o, OPT_no_mmap) && !load_may_pack(o) };
     struct model_options mo = { .exact = opt_flag(o, OPT_exact), .n_batch_max = batch_max,
@@ -92,7 +93,7 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     if (e == OK)
         e = choose_kv(&l->kv_type, o);
     if (e == OK)
-        e = model_path_find(&l->path, opt_operand(o, 0));
+        e = model_path_find(&l->path, name);
     if (e != OK)
         goto fail;
     machine_detect(&l->machine);
@@ -111,8 +112,6 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
         e = model_open(&l->model, l->weights, &mo);
     if (e == OK)
         e = load_weights(l, o);
-    if (e == OK)
-        e = load_adapters(l, o);
     if (e != OK)
         goto fail;
     term_verbose("%s: %s, %d thread%s, %s, KV cache in %s", l->path, model_info(l->model)->arch,
@@ -121,6 +120,15 @@ enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t 
     return OK;
 fail:
     load_close(l);
+    return e;
+}
+
+enum err load_open(struct loaded *l, struct opt_set *o, bool tokenizer, int32_t batch_max)
+{
+    enum err e = load_open_named(l, o, opt_operand(o, 0), tokenizer, batch_max);
+
+    if (e == OK && (e = load_adapters(l, o)))
+        load_close(l);
     return e;
 }
 
@@ -189,28 +197,62 @@ static int64_t ctx_default(const struct loaded *l)
     return fits < own ? fits : own;
 }
 
-enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need, int32_t n_batch)
+static enum err choose_ctx(int64_t *n_ctx, const struct loaded *l, const struct opt_set *o,
+                           int64_t n_need)
 {
     int64_t asked = opt_int(o, OPT_ctx_size), own = model_info(l->model)->n_ctx_train;
-    struct session_options so = { .n_batch = n_batch, .adapter = l->mix };
-    enum err e;
 
     if (asked > 0 && asked < n_need)
         return err_set(ERR_LIMIT, "LOAD-09", "--ctx-size %lld is less than the %lld tokens this "
                        "needs; give --ctx-size %lld or leave it out", (long long)asked,
                        (long long)n_need, (long long)n_need);
-    so.n_ctx = asked > 0 ? asked : n_need > 0 ? n_need : ctx_default(l);
-    if (own > 0 && so.n_ctx > own)
+    *n_ctx = asked > 0 ? asked : n_need > 0 ? n_need : ctx_default(l);
+    if (own > 0 && *n_ctx > own)
         term_note("%lld tokens are more than the %lld this model's file says it was trained for",
-                  (long long)so.n_ctx, (long long)own);
-    e = check_memory(l, so.n_ctx);
+                  (long long)*n_ctx, (long long)own);
+    return check_memory(l, *n_ctx);
+}
+
+enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need, int32_t n_batch)
+{
+    struct session_options so = { .n_batch = n_batch, .adapter = l->mix };
+    enum err e = choose_ctx(&so.n_ctx, l, o, n_need);
+
     session_free(l->session);
     l->session = NULL;
     return e == OK ? session_new(&l->session, l->model, &so) : e;
 }
 
+int32_t load_rows_many(const struct opt_set *o, int64_t n_seq)
+{
+    int64_t rows = opt_int(o, OPT_batch_size);
+
+    return (int32_t)(rows > n_seq ? rows : n_seq);
+}
+
+enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
+                      int64_t n_seq, int64_t *n_ctx)
+{
+    struct stepper_options so = { .n_seq_max = (int32_t)n_seq,
+                                  .n_batch = load_rows_many(o, n_seq) };
+    int64_t one, fits;
+    enum err e = choose_ctx(n_ctx, l, o, 0);
+
+    *out = NULL;
+    if (e != OK)
+        return e;
+    one = kv_pages(*n_ctx);
+    fits = ctx_fits(l, true) / KV_PAGE_TOK;
+    so.n_ctx = *n_ctx;
+    so.n_page = fits / one >= n_seq ? one * n_seq : fits > one ? fits : one;
+    term_verbose("%lld answers at once at most, %lld KV pages of %d tokens for all of them",
+                 (long long)n_seq, (long long)so.n_page, KV_PAGE_TOK);
+    return stepper_new(out, l->model, &so);
+}
+
 void load_close(struct loaded *l)
 {
+    load_close_draft(l);
     session_free(l->session);
     model_free(l->model);
     load_close_adapters(l);

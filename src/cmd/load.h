@@ -13,10 +13,13 @@
 #include "base/opt.h"
 #include "base/sha256.h"
 #include "engine/session.h"
+#include "engine/speculate.h"
+#include "engine/stepper.h"
 #include "formats/weights.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A zeroed struct is nothing loaded.  Read what you like, change nothing. */
@@ -32,6 +35,8 @@ struct loaded {
     int32_t mix;                        /* all of them, as the model numbers them; 0: none */
     uint8_t adapter_identity[SHA256_BYTES];     /* of all of them, with their scales, in order;
                                                    zeros: none */
+    struct speculate *spec;             /* NULL until load_draft() */
+    struct loaded *draft;               /* the model of --draft-model; NULL: none */
     enum qtype kv_type;
     unsigned isa;
     int n_thread;                       /* these: see load_open() */
@@ -56,7 +61,27 @@ MUST_CHECK enum err load_open(struct loaded *l, struct opt_set *o, bool tokenize
 MUST_CHECK enum err load_session(struct loaded *l, struct opt_set *o, int64_t n_need,
                                  int32_t n_batch);
 
+/* Give the session what guesses tokens, as --draft says, with the model of --draft-model.
+ * Errors: those of load_open() for that model, and ARG (another vocabulary: what differs; --draft
+ * names what is not there). */
+bool load_wants_mtp(const struct opt_set *o);       /* whether --draft may use an MTP layer */
+MUST_CHECK enum err load_draft(struct loaded *l, struct opt_set *o);
+
+/* What answers n_seq requests at once, each in a context of *n_ctx tokens, which is what a session
+ * would have; *out is yours.  KV pages of all together as far as they fit into memory.  The model
+ * must take load_rows_many() rows in a step.  Errors: those of load_session(), stepper_new(). */
+MUST_CHECK enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
+                                 int64_t n_seq, int64_t *n_ctx);
+int32_t load_rows_many(const struct opt_set *o, int64_t n_seq);
+
 void load_close(struct loaded *l);
+
+/* load_open() for another name, without adapters. */
+MUST_CHECK enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name,
+                                    bool tokenizer, int32_t batch_max);
+
+/* A step of load_close(), in load_draft.c. */
+void load_close_draft(struct loaded *l);
 
 /* A step of load_open(), in load_weights.c: pack the weights into memory or read those that stay
  * mapped, by --pack, --no-mmap, --mlock and the memory there is. */

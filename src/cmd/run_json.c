@@ -30,7 +30,7 @@ void answer_texts_release(struct answer_texts *t)
 }
 
 /* The OpenAI API's words, and one more. */
-static const char *finish_reason(enum answer_end end)
+const char *run_json_reason(enum answer_end end)
 {
     switch (end) {
     case ANSWER_DONE:
@@ -64,23 +64,36 @@ static json_t *timing(const struct answer *a)
                      "answer_tok_per_s", rate(a->n_step, a->gen_s));
 }
 
-enum err run_json_write(const struct answer *a, const struct answer_options *o,
+static json_t *drafts(const struct speculate_stats *d)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "steps", (json_int_t)d->n_step, "drafted",
+                     (json_int_t)d->n_draft, "accepted", (json_int_t)d->n_right, "left_alone",
+                     (json_int_t)d->n_passed, "tokens_per_step",
+                     rate(d->n_tok, (double)d->n_step));
+}
+
+json_t *run_json_object(const struct answer *a, const struct answer_options *o,
                         const struct answer_texts *texts, const struct loaded *l)
 {
     const char *path = l->path;
-    struct buf out = { 0 };
-    json_t *think = json_null(), *all;
-    enum err e;
+    json_t *think = json_null();
 
     if (a->n_think_tok)
         think = json_text(buf_text(&texts->think), texts->think.len);
-    all = json_pack("{s:o, s:o, s:o, s:s, s:o, s:I, s:o, s:o}",
-                    "model", json_text(path, strlen(path)),
-                    "answer", json_text(buf_text(&texts->answer), texts->answer.len),
-                    "thinking", think, "finish_reason", finish_reason(a->end),
-                    "usage", usage(a), "seed", (json_int_t)o->sampling.seed,
-                    "timing", timing(a), "tokens", answer_tokens_json(a, o, l->tok));
-    e = json_put(&out, all, true);
+    return json_pack("{s:o, s:o, s:o, s:s, s:o, s:I, s:o, s:o, s:o}",
+                     "model", json_text(path, strlen(path)),
+                     "answer", json_text(buf_text(&texts->answer), texts->answer.len),
+                     "thinking", think, "finish_reason", run_json_reason(a->end),
+                     "usage", usage(a), "seed", (json_int_t)o->sampling.seed,
+                     "timing", timing(a), "drafts", drafts(&a->draft),
+                     "tokens", answer_tokens_json(a, o, l->tok));
+}
+
+enum err run_json_out(json_t *value)
+{
+    struct buf out = { 0 };
+    enum err e = json_put(&out, value, true);
+
     buf_puts(&out, "\n");
     if (e == OK)
         e = out_write(buf_text(&out), out.len);

@@ -1,14 +1,16 @@
 /* session.c - one conversation: tokens, kinds, KV pages.
  *
- * The pages are one mapping reserved for the whole context; the system gives memory as tokens
- * arrive, so a long limit costs nothing until it is used.  Invariant: the first `n` tokens and
- * kinds describe exactly the KV rows 0 .. n-1. */
+ * The pages are a pool of its own, reserved for the whole context; the system gives memory as
+ * tokens arrive, so a long limit costs nothing until it is used.  Invariant: the first `n` tokens
+ * and kinds describe exactly the KV rows 0 .. n-1. */
 #include "engine/session.h"
+
+#include "engine/kv_pool.h"
+#include "engine/mtp_feed.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { EVAL_ROWS = 64 };                /* rows whose logits are held at once */
 
@@ -18,37 +20,29 @@ struct session {
     int32_t n_batch, adapter;
     int32_t *token;                     /* [n_ctx] */
     uint8_t *kind;                      /* [n_ctx] */
-    uint8_t *memory;                    /* all pages */
-    uint64_t memory_bytes;
-    struct kv_view kv;
+    struct kv_pool *pool;               /* its own */
+    struct kv_view kv;                  /* every page of it */
     struct batch_row *row;              /* [n_batch] */
     float *logits;                      /* [n_vocab] */
     bool has_logits;                    /* they are those of the last token */
+    struct mtp_feed mtp;                /* of a model with an MTP layer */
+    float *logits_many;                 /* [session_push_most(), n_vocab]; NULL: not made */
+    int64_t n_many;                     /* rows of it, of the last tokens held; 0: none */
     float *logits_eval;                 /* [EVAL_ROWS, n_vocab], made by the first eval */
     int32_t *expert;                    /* [EVAL_ROWS, n_moe_layer, n_used], likewise */
 };
 
-static enum err map_pages(struct session *s)
+/* All pages of the context at once: they cost nothing until they are written. */
+static enum err take_pages(struct session *s)
 {
-    const struct kv_spec *spec = model_kv_spec(s->m);
-    uint64_t stride = (spec->page_bytes + 63) / 64 * 64;
+    int64_t n_page = kv_pages(s->n_ctx);
+    enum err e = kv_pool_new(&s->pool, model_kv_spec(s->m)->page_bytes, n_page);
 
-    s->kv.n_page = (s->n_ctx + KV_PAGE_TOK - 1) / KV_PAGE_TOK;
-    s->kv.page = calloc((size_t)s->kv.n_page, sizeof(*s->kv.page));
-    s->memory_bytes = stride * (uint64_t)s->kv.n_page;
-    void *at = mmap(NULL, s->memory_bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at != MAP_FAILED) {
-        s->memory = at;
-        madvise(at, s->memory_bytes, MADV_HUGEPAGE);    /* refused: small pages, slower */
-    }
-    if (!s->kv.page || !s->memory)
-        return err_set(ERR_NOMEM, "SESSION-01", "no address space for the KV cache of %" PRId64
-                       " tokens (%.2f GB); use a smaller --ctx-size or --kv-type q8_0", s->n_ctx,
-                       (double)s->memory_bytes / 1e9);
-    for (int64_t i = 0; i < s->kv.n_page; i++)
-        s->kv.page[i] = s->memory + (uint64_t)i * stride;
-    return OK;
+    if (e == OK)
+        e = kv_view_init(&s->kv, n_page);
+    if (e == OK)
+        ASSERT(kv_pool_grow(s->pool, &s->kv, 0, s->n_ctx));
+    return e;
 }
 
 enum err session_new(struct session **out, struct model *m, const struct session_options *o)
@@ -72,7 +66,9 @@ enum err session_new(struct session **out, struct model *m, const struct session
         e = err_set(ERR_NOMEM, "SESSION-03", "no memory for a session of %" PRId64 " tokens; use "
                     "a smaller --ctx-size", s->n_ctx);
     else
-        e = map_pages(s);
+        e = take_pages(s);
+    if (e == OK && model_info(m)->mtp)
+        e = mtp_feed_init(&s->mtp, m, s->n_batch, s->adapter);
     if (e) {
         session_free(s);
         return e;
@@ -85,13 +81,15 @@ void session_free(struct session *s)
 {
     if (!s)
         return;
-    if (s->memory)
-        munmap(s->memory, s->memory_bytes);
-    free(s->kv.page);
+    if (s->pool)
+        kv_view_release(s->pool, &s->kv);
+    kv_pool_free(s->pool);
     free(s->token);
     free(s->kind);
     free(s->row);
     free(s->logits);
+    mtp_feed_release(&s->mtp);
+    free(s->logits_many);
     free(s->logits_eval);
     free(s->expert);
     free(s);
@@ -121,7 +119,9 @@ void session_truncate(struct session *s, int64_t n)
 {
     ASSERT(n >= 0 && n <= s->n);
     s->has_logits = s->has_logits && n == s->n;
+    s->n_many = n == s->n ? s->n_many : 0;
     s->n = n;
+    mtp_feed_cut(&s->mtp, n);
 }
 
 static enum err check_room(const struct session *s, int64_t n)
@@ -132,20 +132,31 @@ static enum err check_room(const struct session *s, int64_t n)
                    "; shorten the text or use --ctx-size %" PRId64, n, s->n_ctx, n);
 }
 
+static struct mtp_text mtp_text(const struct session *s)
+{
+    return (struct mtp_text){ s->token, s->kind, &s->kv, s->n };
+}
+
 /* Compute `n` tokens after the ones held; logits of the last row, or of all, as `out` asks. */
 static enum err step(struct session *s, const int32_t *id, const uint8_t *kind, int64_t n,
-                     bool all, const struct step_out *out)
+                     bool all, struct step_out *out)
 {
     struct batch b = { s->row, (int32_t)n, &s->kv, 1 };
-    enum err e;
+    struct mtp_text text = mtp_text(s);
+    bool mtp = s->mtp.m != NULL;
+    enum err e = mtp ? mtp_feed_room(&s->mtp, &text, n, &out->draft_in) : OK;
+
+    if (e)
+        return e;
 
     for (int64_t i = 0; i < n; i++)
         s->row[i] = (struct batch_row){
             .token = id[i], .pos = s->n + i, .kind = kind ? kind[i] : TOK_PROMPT,
             .adapter = s->adapter,
-            .want_logits = out->logits && (all || i == n - 1),
+            .want_logits = out->logits && (all || i == n - 1), .want_hidden = mtp,
         };
     s->has_logits = false;
+    s->n_many = 0;
     if ((e = model_step(s->m, &b, out)))
         return e;
     s->has_logits = out->logits == s->logits;
@@ -153,8 +164,24 @@ static enum err step(struct session *s, const int32_t *id, const uint8_t *kind, 
         s->token[s->n + i] = id[i];
         s->kind[s->n + i] = kind ? kind[i] : TOK_PROMPT;
     }
+    if (mtp)
+        mtp_feed_took(&s->mtp, s->n, n);
     s->n += n;
     return OK;
+}
+
+/* Keep *same tokens.  Where the MTP layer's next pair needs a hidden row that is gone, the last of
+ * them is computed once more: its own pair stands. */
+static void go_back(struct session *s, int64_t *same)
+{
+    bool again = s->mtp.m && *same > 0 && !mtp_feed_has(&s->mtp, *same - 1);
+
+    session_truncate(s, *same);
+    int64_t n_pair = s->mtp.n_pair;
+    *same -= again;
+    session_truncate(s, *same);
+    if (again)
+        mtp_feed_hold(&s->mtp, n_pair);
 }
 
 enum err session_sync(struct session *s, const int32_t *id, const uint8_t *kind, int64_t n,
@@ -172,7 +199,7 @@ enum err session_sync(struct session *s, const int32_t *id, const uint8_t *kind,
     while (same < s->n && same < n - 1 && s->token[same] == id[same] &&
            s->kind[same] == (kind ? kind[same] : TOK_PROMPT))
         same++;
-    session_truncate(s, same);
+    go_back(s, &same);
     if (n_reused)
         *n_reused = same;
     while (s->n < n) {
@@ -194,6 +221,71 @@ enum err session_push(struct session *s, int32_t id)
     enum err e;
 
     return (e = check_room(s, s->n + 1)) ? e : step(s, &id, &kind, 1, false, &out);
+}
+
+int32_t session_push_most(const struct session *s)
+{
+    return s->n_batch < SESSION_PUSH_MOST ? s->n_batch : SESSION_PUSH_MOST;
+}
+
+enum err session_push_ready(struct session *s)
+{
+    size_t n = (size_t)session_push_most(s) * (size_t)model_info(s->m)->n_vocab;
+
+    if (!s->logits_many)
+        s->logits_many = malloc(n * sizeof(float));
+    return s->logits_many ? OK :
+        err_set(ERR_NOMEM, "SESSION-08", "no memory for the logits of %d tokens; use --draft off",
+                session_push_most(s));
+}
+
+enum err session_push_many(struct session *s, const int32_t *id, int64_t n, const float **logits)
+{
+    uint8_t kinds[SESSION_PUSH_MOST];
+    enum err e;
+
+    ASSERT(s->logits_many && n >= 1 && n <= session_push_most(s));
+    *logits = NULL;
+    struct step_out out = { .logits = s->logits_many };
+    memset(kinds, TOK_SAMPLED, sizeof(kinds));
+    if ((e = check_room(s, s->n + n)) || (e = step(s, id, kinds, n, true, &out)))
+        return e;
+    s->n_many = n;
+    *logits = s->logits_many;
+    return OK;
+}
+
+void session_push_keep(struct session *s, int64_t n)
+{
+    size_t n_vocab = (size_t)model_info(s->m)->n_vocab;
+
+    ASSERT(n >= 1 && n <= s->n_many);
+    memcpy(s->logits, s->logits_many + (size_t)(n - 1) * n_vocab, n_vocab * sizeof(float));
+    session_truncate(s, s->n - s->n_many + n);
+    s->n_many = 0;
+    s->has_logits = true;
+}
+
+bool session_may_guess(const struct session *s)
+{
+    return s->mtp.m && s->n > 0 && mtp_feed_has(&s->mtp, s->n - 1);
+}
+
+enum err session_guess(struct session *s, int32_t id, int64_t ahead, const float **logits)
+{
+    struct mtp_text text = mtp_text(s);
+    enum err e = check_room(s, s->n + ahead + 1);
+
+    ASSERT(session_may_guess(s));
+    *logits = s->mtp.logits;
+    return e ? e : mtp_feed_guess(&s->mtp, &text, id, ahead);
+}
+
+enum err session_feed(struct session *s)
+{
+    struct mtp_text text = mtp_text(s);
+
+    return s->mtp.m ? mtp_feed_flush(&s->mtp, &text) : OK;
 }
 
 static enum err eval_memory(struct session *s)
@@ -256,6 +348,8 @@ void session_filled(struct session *s, int64_t n, bool has_logits)
     ASSERT(n >= 0 && n <= s->n_ctx);
     s->n = n;
     s->has_logits = has_logits;
+    mtp_feed_cut(&s->mtp, 0);
+    mtp_feed_hold(&s->mtp, n > 0 ? n - 1 : 0);
 }
 
 void session_swap(struct session *a, struct session *b)
@@ -264,4 +358,7 @@ void session_swap(struct session *a, struct session *b)
 
     *a = *b;
     *b = kept;
+    b->logits_many = a->logits_many;    /* memory stays where session_push_ready() made it */
+    a->logits_many = kept.logits_many;
+    a->n_many = b->n_many = 0;
 }

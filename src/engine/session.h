@@ -42,6 +42,32 @@ MUST_CHECK enum err session_sync(struct session *s, const int32_t *id, const uin
 /* Append one sampled token and compute it.  Errors: LIMIT when the context is full. */
 MUST_CHECK enum err session_push(struct session *s, int32_t id);
 
+/* Append n sampled tokens in one step; *logits is [n, n_vocab], what follows each of them, the same
+ * bits as from one push after another, borrowed until the session changes.  n is from 1 to
+ * session_push_most(), after session_push_ready(), which makes the memory for the rows.
+ * Errors: LIMIT (nothing changed), those of model_step(). */
+MUST_CHECK enum err session_push_many(struct session *s, const int32_t *id, int64_t n,
+                                      const float **logits);
+MUST_CHECK enum err session_push_ready(struct session *s);       /* Errors: NOMEM. */
+enum { SESSION_PUSH_MOST = 64 };
+int32_t session_push_most(const struct session *s);     /* no more than a step takes */
+
+/* Keep the first n, at least one, of the tokens that session_push_many() just appended;
+ * session_logits() are then those behind the last one kept. */
+void session_push_keep(struct session *s, int64_t n);
+
+/* What the model's MTP layer makes of a token `ahead` tokens behind those held, 0 first and then
+ * each guess in its turn: *logits [n_vocab] of what follows it, borrowed until the session changes.
+ * The session holds the same tokens as before.  Only where session_may_guess(): the model has the
+ * layer, and the last token was computed here.  Errors: LIMIT, those of model_draft(). */
+MUST_CHECK enum err session_guess(struct session *s, int32_t id, int64_t ahead,
+                                  const float **logits);
+bool session_may_guess(const struct session *s);
+
+/* Give the MTP layer what it has not seen of the text, as before it is saved.  Does nothing without
+ * one.  Errors: those of model_draft(). */
+MUST_CHECK enum err session_feed(struct session *s);
+
 /* Logits of the next token, [n_vocab].  Borrowed until the session changes. */
 const float *session_logits(const struct session *s);
 

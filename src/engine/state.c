@@ -415,6 +415,19 @@ static enum err check_number(const char *path, const char *name, uint64_t has, u
                    path, name, has, want);
 }
 
+/* The layer for multi-token prediction has KV too, where --draft uses it. */
+static enum err check_mtp(const char *path, const struct header *h, const struct model *m)
+{
+    uint32_t with = (uint32_t)model_info(m)->n_layer + 1, without = with - 1;
+    bool own = model_info(m)->mtp;
+
+    if (!model_info(m)->n_layer_mtp || h->n_layer != (own ? without : with))
+        return OK;
+    return err_set(ERR_ARG, "STATE-30", "%s: was saved %s the model's layer for multi-token "
+                   "prediction, and this run is %s it; use --draft %s", path,
+                   own ? "without" : "with", own ? "with" : "without", own ? "off" : "auto");
+}
+
 static enum err check_layout(const char *path, const struct header *h, const struct header *want)
 {
     const struct { const char *name; uint64_t has, want; } number[] = {
@@ -530,6 +543,8 @@ static enum err load(struct flow *f, struct session *s, state_text_fn *accept, v
         e = read_header(&h, f);
     if (e == OK)
         e = check_origin(f->path, &h, &want);
+    if (e == OK)
+        e = check_mtp(f->path, &h, session_parts(s).model);
     if (e == OK)
         e = check_layout(f->path, &h, &want);
     if (e == OK)

@@ -25,6 +25,7 @@ CACHE = os.path.join(HOME, "cache")
 WORK = os.path.join(HOME, "work")
 BIN = os.path.join(HOME, "bin")
 PASSED_ON = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
+MODELS = ["Alpha-1B", "beta two", "colon:q4"]       # in the cache
 
 
 def prepare():
@@ -106,6 +107,8 @@ def check_option(command, operands, o):
         return
     choices = o["arg"].split("|") if "|" in o["arg"] else []
     kind = "files" if o["arg"].startswith(("FILE", "FOLDER")) else "nothing"
+    if o["arg"] == "MODEL":
+        kind, choices = "models", MODELS
     for name in [o["name"]] + o["alias"]:
         offers([command, *operands, "--" + name, ""], choices, kind)
         offers([command, *operands, "--" + name + "="], choices, kind, "--" + name + "=")
@@ -116,7 +119,7 @@ def check_option(command, operands, o):
 
 
 def test_operands():
-    models = ["Alpha-1B", "beta two", "colon:q4"]
+    models = MODELS
     for c in COMMANDS:
         first = c["args"].split(" ")[0]
         if first == "MODEL":

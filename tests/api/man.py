@@ -48,7 +48,8 @@ def page(command):
         check(len(head) == 1, name + " stands once in OPTIONS", str(head))
         check("--" + o["name"] in usage, name + " is in --help")
         variable = "CROFT_" + o["name"].upper().replace("-", "_")
-        check((variable in plain(text)) != o["per_call"], name + ": " + variable)
+        there = re.search(r"\b%s\b" % variable, plain(text)) is not None
+        check(there != o["per_call"], name + ": " + variable)
     strange = named(text) - known(own)
     check(not strange, "croft-%s names only its own options" % command["name"], str(strange))
     for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT STATUS",

@@ -1,8 +1,9 @@
 /* test_alloc.c - every allocation of weights_open() (GGUF files, Hugging Face folders),
- * adapter_open(), safetensors_open(), session_save(), session_load(), sampler_new(), and of text:
- * jinja_parse() and jinja_render(), tokenizer_from_json(), chat_open_template() and chat_render(),
- * and of packing weights into memory and into a file, of requests and replies (wire_bodies.c), of a
- * server and its requests (http_faults.c), fails once; so does every read of packing.
+ * adapter_open(), safetensors_open(), session_save(), session_load(), speculate_new(),
+ * sampler_new(), of answering many with a stepper, and of text: jinja_parse() and jinja_render(),
+ * tokenizer_from_json(), chat_open_template() and chat_render(), of packing weights into memory and
+ * into a file, of requests and replies (wire_bodies.c), and of a server and its requests
+ * (http_faults.c), fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
  * -Wl,--wrap=pread.
@@ -12,7 +13,9 @@
  * json.c, and so through here.
  */
 #include "engine/sampler.h"
+#include "engine/speculate.h"
 #include "engine/state.h"
+#include "engine/stepper.h"
 #include "formats/adapter.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
@@ -225,6 +228,34 @@ static enum err body_state_load(void)
     return session_len(other) == (e == OK ? 70 : 0) ? e : ERR_FORMAT;
 }
 
+/* Every drafter that the model can have, and a step with drafts, which allocates nothing. */
+static enum err body_speculate(void)
+{
+    struct speculate_options o = { .use[DRAFT_lookup] = true, .use[DRAFT_model] = true,
+                                   .draft = { other, model, 80, 80 } };
+    struct sampler_options so = { .top_p = 1, .repeat_penalty = 1 };
+    static const int32_t text[] = { 5, 6, 7, 5, 6, 7, 5, 6 };
+    struct speculate *p = NULL;
+    struct sampler *sampler;
+    enum err e = sampler_new(&sampler, &so, model_info(model)->n_vocab);
+
+    if (e == OK)
+        e = speculate_new(&p, &o);
+    if (e == OK)
+        e = session_sync(other, text, NULL, 8, NULL, NULL, NULL);
+    if (e == OK)
+        e = speculate_begin(p, sampler, NULL, NULL);
+    if (e == OK)
+        e = speculate_push(p, 7, 9);
+    if (e == OK && speculate_stats(p).n_draft < 5)
+        e = ERR_FORMAT;
+    if (e == OK)
+        e = speculate_settle(p);
+    speculate_free(p);
+    sampler_free(sampler);
+    return e;
+}
+
 static enum err body_place(void)
 {
     struct model_options mo = { .n_thread = 1, .kv_type = QTYPE_f16, .n_batch_max = 1 };
@@ -306,6 +337,37 @@ static void close_sessions(void)
     session_free(other);
     model_free(model);
     weights_free(story);
+}
+
+static enum err end_soon(void *arg, int32_t id, const float *logits, int64_t pos, bool *go_on)
+{
+    (void)arg, (void)id, (void)logits;
+    *go_on = pos < 70;
+    return OK;
+}
+
+/* Three sequences, two of one prompt, longer than the room for tokens they begin with. */
+static enum err body_stepper(void)
+{
+    struct stepper_options o = { .n_ctx = 80, .n_seq_max = 2, .n_batch = 80, .n_page = 4 };
+    struct sampler_options sampling = { .temperature = 0, .top_p = 1, .repeat_penalty = 1 };
+    static const int32_t id[9] = { 1, 2 };
+    struct stepper_request r = { id, NULL, 3, 0, &sampling, end_soon, NULL };
+    struct stepper *s;
+    bool any = true;
+    enum err e = stepper_new(&s, model, &o);
+
+    if (e == OK)
+        e = stepper_add(s, &r, NULL);
+    if (e == OK)
+        e = stepper_add(s, &r, NULL);
+    r.n = 9;
+    if (e == OK)
+        e = stepper_add(s, &r, NULL);
+    while (e == OK && any)
+        e = stepper_step(s, &any);
+    stepper_free(s);
+    return e;
 }
 
 static const struct sampler_bias sampler_biases[2] = { { 3, -INFINITY }, { 4, 1 } };
@@ -611,7 +673,9 @@ int main(void)
         { "packed_write", body_packed_file },
         { "session_save", body_state_save },
         { "session_load", body_state_load },
+        { "speculate_new", body_speculate },
         { "sampler_new", body_sampler },
+        { "stepper_new, stepper_add, stepper_step", body_stepper },
         { "jinja_parse, jinja_render", body_jinja },
         { "tokenizer_from_json, tokenizer_encode", body_tokenizer_json },
         { "chat_open, chat_render, interpreted", body_chat_template },

@@ -1,0 +1,191 @@
+/* stepper.c - see stepper.h.
+ *
+ * The draws of a step are independent, so the pool's threads make them; tokens are handed over
+ * afterwards, in the order of the rows. */
+#include "engine/stepper.h"
+
+#include <stdlib.h>
+
+/* A step without its rows costs about as much as this many rows of a prompt: the weights are read
+ * once for all of them. */
+enum { WORK_STEP = 16 };
+
+struct stepper_ticket {
+    struct sched_seq *seq;
+    struct sampler *sampler;
+    stepper_token_fn *token;
+    void *arg;
+    struct stepper_ticket *prev, *next; /* all live ones */
+    int32_t drawn;
+    struct err_record failed;           /* of the draw */
+};
+
+struct stepper {
+    struct model *m;
+    struct kv_pool *pool;
+    struct sched *sched;
+    struct sched_step step;
+    float *logits;                      /* [n_seq_max, n_vocab] */
+    int32_t n_vocab, n_live;
+    int64_t n_ctx;
+    struct stepper_ticket *live;
+};
+
+enum err stepper_new(struct stepper **out, struct model *m, const struct stepper_options *o)
+{
+    struct sched_options so = { .n_seq_max = o->n_seq_max, .n_row_max = o->n_batch,
+                                .n_ctx = o->n_ctx, .work_step = WORK_STEP, .gap = o->gap };
+    struct stepper *s = calloc(1, sizeof(*s));
+    enum err e;
+
+    *out = NULL;
+    if (!s)
+        return err_set(ERR_NOMEM, "STEP-01", "no memory for many sequences");
+    s->m = m;
+    s->n_vocab = model_info(m)->n_vocab;
+    s->n_ctx = o->n_ctx;
+    s->logits = calloc((size_t)o->n_seq_max * (size_t)s->n_vocab, sizeof(*s->logits));
+    e = s->logits ? kv_pool_new(&s->pool, model_kv_spec(m)->page_bytes, o->n_page) :
+        err_set(ERR_NOMEM, "STEP-02", "no memory for the logits of %d sequences; use a smaller "
+                "--parallel", o->n_seq_max);
+    if (e == OK)
+        e = sched_new(&s->sched, s->pool, &so);
+    if (e) {
+        stepper_free(s);
+        return e;
+    }
+    *out = s;
+    return OK;
+}
+
+/* The ticket alone; its sequence is the scheduler's. */
+static void ticket_free(struct stepper *s, struct stepper_ticket *t)
+{
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        s->live = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    s->n_live--;
+    sampler_free(t->sampler);
+    free(t);
+}
+
+void stepper_free(struct stepper *s)
+{
+    if (!s)
+        return;
+    while (s->live)
+        ticket_free(s, s->live);
+    sched_free(s->sched);
+    kv_pool_free(s->pool);
+    free(s->logits);
+    free(s);
+}
+
+enum err stepper_add(struct stepper *s, const struct stepper_request *r,
+                     struct stepper_ticket **ticket)
+{
+    struct sampler_options sampling = *r->sampling;
+    struct stepper_ticket *t = calloc(1, sizeof(*t));
+    struct sched_request q = { r->id, r->kind, r->n, r->adapter, t };
+    enum err e;
+
+    if (ticket)
+        *ticket = NULL;
+    if (!t)
+        return err_set(ERR_NOMEM, "STEP-03", "no memory for another request");
+    sampling.n_ctx = s->n_ctx;
+    t->token = r->token;
+    t->arg = r->arg;
+    e = sampler_new(&t->sampler, &sampling, s->n_vocab);
+    if (e == OK)
+        e = sched_add(s->sched, &q, &t->seq);
+    if (e) {
+        sampler_free(t->sampler);
+        free(t);
+        return e;
+    }
+    t->next = s->live;
+    if (s->live)
+        s->live->prev = t;
+    s->live = t;
+    s->n_live++;
+    if (ticket)
+        *ticket = t;
+    return OK;
+}
+
+void stepper_cancel(struct stepper *s, struct stepper_ticket *t)
+{
+    sched_cancel(s->sched, t->seq);
+    ticket_free(s, t);
+}
+
+static void draw(void *arg, int64_t i, int thread)
+{
+    struct stepper *s = arg;
+    struct stepper_ticket *t = sched_user(s->step.ask[i]);
+    int64_t n = sched_len(t->seq);
+    enum err e = sampler_next(t->sampler, s->logits + i * s->n_vocab, sched_tokens(t->seq), n, n,
+                              &t->drawn);
+
+    (void)thread;
+    t->failed.code = OK;
+    if (e)
+        err_save(&t->failed, e);
+}
+
+static enum err hand_over(struct stepper *s, int32_t i)
+{
+    struct sched_seq *q = s->step.ask[i];
+    struct stepper_ticket *t = sched_user(q);
+    bool go_on = true;
+    enum err e;
+
+    if (t->failed.code)
+        return err_restore(&t->failed);
+    e = t->token(t->arg, t->drawn, s->logits + (int64_t)i * s->n_vocab, sched_len(q), &go_on);
+    if (e == OK && go_on)
+        return sched_push(s->sched, q, t->drawn);
+    if (e == OK) {
+        sched_end(s->sched, q);
+        ticket_free(s, t);
+    }
+    return e;
+}
+
+enum err stepper_step(struct stepper *s, bool *any)
+{
+    struct step_out out = { 0 };
+    enum err e;
+
+    *any = sched_plan(s->sched, &s->step);
+    if (!*any)
+        return OK;
+    out.logits = s->step.n_ask ? s->logits : NULL;
+    if ((e = model_step(s->m, &s->step.batch, &out)))
+        return e;
+    sched_computed(s->sched);
+    if (s->step.n_ask)
+        pool_run(model_pool(s->m), s->step.n_ask, draw, s);
+    for (int32_t i = 0; i < s->step.n_ask && e == OK; i++)
+        e = hand_over(s, i);
+    return e;
+}
+
+int64_t stepper_shared(const struct stepper_ticket *t)
+{
+    return sched_shared(t->seq);
+}
+
+int32_t stepper_n_live(const struct stepper *s)
+{
+    return s->n_live;
+}
+
+struct sched_counts stepper_counts(const struct stepper *s)
+{
+    return sched_counts(s->sched);
+}
