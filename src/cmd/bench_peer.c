@@ -67,6 +67,9 @@ static void our_args(struct args *a, const struct duel *d, const struct bench_ro
     add(a, opt_flag(o, OPT_exact) ? "--exact" : "--no-exact");
     add(a, opt_flag(o, OPT_no_mmap) ? "--no-mmap" : "--mmap");
     add(a, opt_flag(o, OPT_mlock) ? "--mlock" : "--no-mlock");
+    add(a, opt_flag(o, OPT_no_pin) ? "--no-pin" : "--pin");
+    add(a, "--pack");
+    add(a, opt_text(o, OPT_pack));
     add(a, "--isa");
     add(a, opt_text(o, OPT_isa));
     if (opt_given(o, OPT_kv_type)) {
