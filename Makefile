@@ -6,7 +6,7 @@ PREFIX   ?= /usr/local
 JOBS     ?= $(shell nproc)
 V        ?=                             # V=1 shows the commands
 run       = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
-PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libcrypto
+PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto
 SANITIZE  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VERSION  := $(shell cat VERSION)
 
@@ -41,7 +41,8 @@ FAULT := $(call objs,tests/fault/*.c)
 CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c))
 FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
-         $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe)
+         $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
+         $(BUILD)/echo_server
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -67,6 +68,11 @@ $(BUILD)/fuzz_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay
 
 $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 	$(call run,LINK) $(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+# A server of all that src/http can do, for tests/api/http.py.
+$(BUILD)/echo_server: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) \
+                      $(BUILD)/tests/http/echo_server.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
 $(BUILD)/test_pool: $(patsubst %,$(BUILD)/src/base/%.o,pool seats err) $(BUILD)/tests/tsan/test_pool.o
@@ -108,7 +114,8 @@ $(BUILD)/src/cmd/bench_json.o: $(BUILD)/commit
 $(BUILD)/src/cmd/bench_json.o: CPPFLAGS += -DCROFT_COMMIT='"$(shell cat $(BUILD)/commit)"'
 
 tests: $(TESTS)                         ## the test programs, not run
-objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) $(call objs,tests/fuzz/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
+objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) \
+         $(call objs,tests/fuzz/*.c tests/http/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
 synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
 
 debug:                                  ## build-asan/croft with AddressSanitizer and UBSan
@@ -119,8 +126,8 @@ ubsan:                                  ## build-ubsan/croft with UBSan alone (i
 	$(MAKE) BUILD=build-ubsan OPT='-O1 -g -fsanitize=undefined -fno-sanitize-recover=all' all
 clang:                                  ## everything compiled by clang, in build-clang/
 	$(MAKE) CC=clang BUILD=build-clang OPT='-O1 -g' objects all
-tsan:                                   ## build-tsan/test_pool with ThreadSanitizer
-	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool
+tsan:                                   ## build-tsan/test_pool, echo_server with ThreadSanitizer
+	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool build-tsan/echo_server
 
 ARM_CC   ?= aarch64-linux-gnu-gcc
 arm64-check:                            ## build-arm64-check/check, the kernel check for 64-bit ARM

@@ -104,7 +104,7 @@ def check_option(command, operands, o):
         check(ask(command, *operands, "--" + o["name"], "")[1:] == ask(command, *operands, "")[1:],
               "a flag takes no value: --" + o["name"])
         return
-    choices = o["arg"].split("|") if o["type"] == "CHOICE" else []
+    choices = o["arg"].split("|") if "|" in o["arg"] else []
     kind = "files" if o["arg"].startswith(("FILE", "FOLDER")) else "nothing"
     for name in [o["name"]] + o["alias"]:
         offers([command, *operands, "--" + name, ""], choices, kind)

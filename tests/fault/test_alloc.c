@@ -1,8 +1,8 @@
 /* test_alloc.c - every allocation of weights_open() (GGUF files, Hugging Face folders),
  * adapter_open(), safetensors_open(), session_save(), session_load(), sampler_new(), and of text:
  * jinja_parse() and jinja_render(), tokenizer_from_json(), chat_open_template() and chat_render(),
- * and of packing weights into memory and into a file, and of requests and replies (wire_bodies.c),
- * fails once; so does every read of packing.
+ * and of packing weights into memory and into a file, of requests and replies (wire_bodies.c), of a
+ * server and its requests (http_faults.c), fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
  * -Wl,--wrap=pread.
@@ -27,6 +27,8 @@
 #include "../unit/gguf_build.h"
 #include "../unit/gguf_cases.h"
 #include "../unit/temp_file.h"
+
+#include "http_faults.h"
 
 #include <errno.h>
 #include <math.h>
@@ -620,6 +622,7 @@ int main(void)
         { "wire_reply, a stream", body_wire_stream },
         { "wire_reply, whole", body_wire_whole },
         { "wire_embeddings_write", body_wire_embeddings },
+        { "keys_load", http_body_keys },
     };
     int bad = 0;
 
@@ -628,6 +631,7 @@ int main(void)
     write_folder();
     open_sessions();
     make_talk();
+    http_prepare(temp.folder);
     for (size_t i = 0; i < sizeof(part) / sizeof(*part); i++) {
         int n = fail_each(part[i].body);
         bad += n <= 0;
@@ -635,6 +639,8 @@ int main(void)
                n <= 0 ? "one badly handled" : "every failure handled");
     }
     bad += read_failures();
+    bad += http_start_fails(&countdown);
+    bad += http_requests_fail(&countdown);
     close_sessions();
     json_decref(context);
     json_decref(tools);
