@@ -32,16 +32,20 @@ struct bench_peer_row {
     struct bench_interval speed[2], ratio;      /* ours / theirs, pair by pair */
 };
 
-/* One measurement: n tokens behind `depth` others; rates in tokens a second. */
+/* One measurement: a prompt of n tokens behind `depth` others, in steps of `batch` rows; or n steps
+ * of decode, each with n_each rows of n_seq sequences that begin behind `depth` tokens of their
+ * own.  Rates in tokens a second, of all sequences together. */
 struct bench_row {
-    bool decode;                        /* one by one; else a prompt in steps of `batch` rows */
+    bool decode;
     int64_t n, depth;
     int32_t batch;                      /* 0 for decode: it has none */
+    int32_t n_seq, n_each;              /* 0 for a prompt */
     int n_thread;                       /* as asked; 0: the default, until it was measured */
     int n_run;
     double *rate;                       /* [n_run], in the order they were run */
     struct bench_interval speed;
     double ratio;                       /* median / the earlier one; 0: nothing to compare with */
+    double step_cost;                   /* a step's time / that of a step of one row; 0: unknown */
     struct profile *profile;            /* of all runs together; NULL: not asked for */
     double ceiling;                     /* tokens a second; 0: not known */
     bool ceiling_raised;                /* a run was faster than the sum of its operations */
@@ -54,11 +58,13 @@ struct bench {
     struct bench_row *row;              /* by threads, then batch size */
     int n_row, n_run, n_warm_up;
     bool all_logits, profile, ceilings;
+    bool batched;                       /* --parallel was given: a peer decodes batched too */
     const char *peer;                   /* folder, or NULL */
     char *peer_version;                 /* yours; NULL without a peer */
-    int32_t *id;                        /* [n_id] random tokens */
+    int32_t *id;                        /* [n_seq_max, n_id] random tokens of each sequence */
     int64_t n_id;
     int32_t batch_max, batch_first;
+    int32_t n_seq_max, step_max;        /* of a decode step: sequences, at least 1; rows, or 0 */
     struct bench_list thread;
     struct bench_ceiling ceiling[BENCH_LIST_MAX];   /* of thread.v[i] */
     json_t *about;                      /* machine, model, settings: the head of the JSON */
@@ -67,6 +73,12 @@ struct bench {
     int64_t n_done;
 };
 
+/* The tokens of one run. */
+static inline int64_t bench_row_tok(const struct bench_row *r)
+{
+    return r->decode ? r->n * r->n_seq * r->n_each : r->n;
+}
+
 /* Rows for the lists in the options.  Errors: ARG, LIMIT, NOMEM. */
 MUST_CHECK enum err bench_plan(struct bench *b, const struct opt_set *o);
 
@@ -74,7 +86,8 @@ MUST_CHECK enum err bench_plan(struct bench *b, const struct opt_set *o);
 MUST_CHECK enum err bench_run(struct bench *b, struct opt_set *o);
 
 /* Measure every row in turns with the peer, each turn a process of its own, bench_peer.c.
- * Errors: MISSING (no llama-bench there), IO (a process failed: its last words), FORMAT. */
+ * Errors: MISSING (no such program there), ARG (an option it has nothing like), IO (a process
+ * failed: its last words), FORMAT (it wrote no speed). */
 MUST_CHECK enum err bench_peer(struct bench *b, struct opt_set *o);
 
 /* --- ceilings, bench_ceiling.c ------------------------------------------------------------ */
@@ -129,6 +142,10 @@ MUST_CHECK enum err bench_compare_read(struct bench *b, const char *path);
 void bench_compare(struct bench *b);
 
 MUST_CHECK enum err bench_text(const struct bench *b);
+
+/* "decode 32 at depth 128, 8 sequences". */
+enum { BENCH_NAME = 160 };
+void bench_row_name(char out[BENCH_NAME], const struct bench *b, const struct bench_row *r);
 
 /* --- other programs, bench_child.c -------------------------------------------------------- */
 

@@ -50,7 +50,9 @@ static double others_since(const struct usage *then)
     double all = (now.wall_s - then->wall_s) * (double)sysconf(_SC_NPROCESSORS_ONLN);
     double foreign = now.busy_s - then->busy_s - (now.own_s - then->own_s);
 
-    return all > 0 && foreign > 0 ? foreign / all : 0;
+    if (!(all > 0) || !(foreign > 0))
+        return 0;
+    return foreign < all ? foreign / all : 1;   /* ticks are coarse beside a short run */
 }
 
 static enum err read_out(struct bench_child *r, FILE *out)

@@ -9,6 +9,14 @@
 
 enum { BENCH_FILE_MAX = 64 << 20 };
 
+/* Results from before there were several sequences and rows have none of these keys. */
+static json_int_t count_of(const json_t *j, const char *key)
+{
+    const json_t *n = json_object_get(j, key);
+
+    return n ? json_integer_value(n) : 1;
+}
+
 static bool same_test(const json_t *j, const struct bench_row *r)
 {
     const char *test = json_string_value(json_object_get(j, "test"));
@@ -16,7 +24,9 @@ static bool same_test(const json_t *j, const struct bench_row *r)
     return test && !strcmp(test, r->decode ? "decode" : "prefill") &&
            json_integer_value(json_object_get(j, "n")) == r->n &&
            json_integer_value(json_object_get(j, "depth")) == r->depth &&
-           json_integer_value(json_object_get(j, "batch")) == r->batch;
+           json_integer_value(json_object_get(j, "batch")) == r->batch &&
+           (!r->decode || (count_of(j, "parallel") == r->n_seq &&
+                           count_of(j, "rows") == r->n_each));
 }
 
 /* Of several rows with this test the one with as many threads, else the first. */
@@ -82,7 +92,7 @@ enum err bench_compare_read(struct bench *b, const char *path)
     for (int i = 0; i < b->n_row && e == OK; i++)
         n_found += earlier_rate(j, &b->row[i]) > 0;
     if (e == OK && !n_found)
-        e = err_set(ERR_FORMAT, "BENCH-02", "%s has no row with these lengths, depths and batch "
+        e = err_set(ERR_FORMAT, "BENCH-02", "%s has no row with these lengths, depths and "
                     "sizes; measure the same ones", path);
     free(text);
     if (e != OK)

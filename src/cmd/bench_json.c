@@ -104,6 +104,13 @@ static json_t *row_json(const struct bench *b, const struct bench_row *r)
 
     if (r->batch)
         json_object_set_new(j, "batch", json_integer(r->batch));
+    if (r->decode) {
+        json_object_set_new(j, "parallel", json_integer(r->n_seq));
+        json_object_set_new(j, "rows", json_integer(r->n_each));
+        json_object_set_new(j, "step_ms", json_real(1e3 * r->n_seq * r->n_each / r->speed.median));
+    }
+    if (r->step_cost > 0)
+        json_object_set_new(j, "step_cost", json_real(r->step_cost));
     json_object_set_new(j, "tok_per_s", json_real(r->speed.median));
     json_object_set_new(j, "min", json_real(r->speed.min));
     json_object_set_new(j, "max", json_real(r->speed.max));

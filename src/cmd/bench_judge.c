@@ -43,7 +43,7 @@ static struct profile_record sum_of(const struct profile *p)
 /* The profile is of all runs alike; the fastest one took this long. */
 static double fastest_s(const struct bench_row *r)
 {
-    return (double)r->n / r->speed.max;
+    return (double)bench_row_tok(r) / r->speed.max;
 }
 
 static void raise_to(struct bench_ceiling *c, const struct bench_row *r)
@@ -71,7 +71,7 @@ static void find_ceiling(struct bench_row *r, const struct bench_ceiling *c)
         ideal += bench_ideal_s(&r->profile->record[i], c);
     if (ideal <= 0)
         return;
-    r->ceiling = (double)(r->n * r->n_run) / ideal;
+    r->ceiling = (double)(bench_row_tok(r) * r->n_run) / ideal;
     r->ceiling_raised = r->speed.max > r->ceiling;
     if (r->ceiling_raised)
         r->ceiling = r->speed.max;
@@ -93,6 +93,19 @@ static enum err judge_peer(struct bench_row *r)
     for (int i = 0; i < r->n_run; i++)
         ratio[i] = r->rate[i] / p->rate[p->best][i];
     return bench_interval(&p->ratio, ratio, r->n_run);
+}
+
+/* What a step of many rows costs beside the step of one row, where that was measured too. */
+static void find_step_cost(const struct bench *b, struct bench_row *r)
+{
+    double n = (double)r->n_seq * r->n_each;
+
+    for (int i = 0; i < b->n_row; i++) {
+        const struct bench_row *one = &b->row[i];
+        if (r->decode && n > 1 && one->decode && one->n_seq * one->n_each == 1 &&
+            one->n == r->n && one->depth == r->depth && one->n_thread == r->n_thread)
+            r->step_cost = n * one->speed.median / r->speed.median;
+    }
 }
 
 static void say_raised(const struct bench_ceiling *c)
@@ -124,12 +137,14 @@ enum err bench_judge(struct bench *b)
         say_raised(&b->ceiling[i]);
     for (int k = 0; k < b->n_row && e == OK; k++) {
         const struct bench_ceiling *c = bench_ceiling_of(b, &b->row[k]);
+        char name[BENCH_NAME];
+        find_step_cost(b, &b->row[k]);
         if (c && b->row[k].profile)
             find_ceiling(&b->row[k], c);
+        bench_row_name(name, b, &b->row[k]);
         if (b->row[k].ceiling_raised)
-            term_note("%s %lld at depth %lld was faster than the sum of its operations at the "
-                      "ceilings: its ceiling is the fastest run", b->row[k].decode ? "decode" :
-                      "prefill", (long long)b->row[k].n, (long long)b->row[k].depth);
+            term_note("%s was faster than the sum of its operations at the ceilings: its ceiling "
+                      "is the fastest run", name);
     }
     return e;
 }

@@ -3,7 +3,8 @@
  *   warm-ups: ours, theirs, ours, theirs      then pairs that count: ours, theirs, ours, theirs ...
  *
  * The peer's turn measures with flash attention off and on; one that was far behind in every
- * warm-up is not run again.  A turn beside too much other work is repeated a few times, all
+ * warm-up is not run again.  With --parallel a decode row is measured with llama-batched-bench,
+ * which takes one way at a time.  A turn beside too much other work is repeated a few times, all
  * together at most as often as there are turns, and the quietest of them is taken.
  */
 #include "cmd/bench.h"
@@ -18,14 +19,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 128, TURNS_MAX = 4, VERSION_MAX = 4096, RESULT_MAX = 64 << 20, TEXT = 32 };
+enum { ARGS_MAX = 128, TURNS_MAX = 4, SILENT_MAX = 20, VERSION_MAX = 4096, RESULT_MAX = 64 << 20,
+       TEXT = 32,
+       CTX_STEP = 256 };                /* what the peer rounds a sequence's context up to */
 
 static const double others_max = 0.08, far_behind = 0.8;
 
 struct duel {
     struct bench *b;
     struct opt_set *o;
-    char *path, *program;               /* of the model, of llama-bench */
+    char *path, *program[2];            /* of the model; of llama-bench, llama-batched-bench */
     struct ceiling_probe *probe;
     int n_noisy, n_turn;
     int64_t n_repeat;                   /* that are left */
@@ -64,6 +67,9 @@ static void our_args(struct args *a, const struct duel *d, const struct bench_ro
     add(a, opt_flag(o, OPT_exact) ? "--exact" : "--no-exact");
     add(a, opt_flag(o, OPT_no_mmap) ? "--no-mmap" : "--mmap");
     add(a, opt_flag(o, OPT_mlock) ? "--mlock" : "--no-mlock");
+    add(a, opt_flag(o, OPT_no_pin) ? "--no-pin" : "--pin");
+    add(a, "--pack");
+    add(a, opt_text(o, OPT_pack));
     add(a, "--isa");
     add(a, opt_text(o, OPT_isa));
     if (opt_given(o, OPT_kv_type)) {
@@ -77,14 +83,44 @@ static void our_args(struct args *a, const struct duel *d, const struct bench_ro
     add_number(a, "--n-gen", r->decode ? r->n : 0);
     add_number(a, "--n-depth", r->depth);
     add_number(a, "--batch-size", r->batch ? r->batch : d->b->batch_first);
+    if (r->decode)
+        add_number(a, "--parallel", r->n_seq);
+}
+
+static bool is_batched(const struct duel *d, const struct bench_row *r)
+{
+    return r->decode && d->b->batched;
+}
+
+/* llama-batched-bench: prompts of `depth` tokens, then steps of all sequences.  It reads no empty
+ * prompt; ours stands on one token there too. */
+static void batched_args(struct args *a, const struct duel *d, const struct bench_row *r, bool fa,
+                         const char *kv)
+{
+    int64_t depth = r->depth ? r->depth : 1;
+
+    add(a, d->program[true]);
+    add(a, "-m");
+    add(a, d->path);
+    add(a, "--output-format");
+    add(a, "jsonl");
+    add(a, "-fa");
+    add(a, fa ? "on" : "off");
+    add(a, "-ctk");
+    add(a, kv);
+    add(a, "-ctv");
+    add(a, kv);
+    add_number(a, "-t", r->n_thread);
+    add_number(a, "-c", (depth + r->n + CTX_STEP - 1) / CTX_STEP * CTX_STEP * r->n_seq);
+    add_number(a, "-npp", depth);
+    add_number(a, "-ntg", r->n);
+    add_number(a, "-npl", r->n_seq);
 }
 
 static void their_args(struct args *a, const struct duel *d, const struct bench_row *r,
-                       const char *flash)
+                       const char *flash, const char *kv)
 {
-    const char *kv = opt_flag(d->o, OPT_exact) ? "f32" : opt_text(d->o, OPT_kv_type);
-
-    add(a, d->program);
+    add(a, d->program[false]);
     add(a, "-m");
     add(a, d->path);
     add(a, "-o");
@@ -106,6 +142,20 @@ static void their_args(struct args *a, const struct duel *d, const struct bench_
     add_number(a, "-d", r->depth);
 }
 
+/* llama-batched-bench at times ends before its log thread has written the result; it is run again
+ * then. */
+static enum err run_heard(struct bench_child *child, char *const *argv)
+{
+    for (int i = 0; i < SILENT_MAX; i++) {
+        enum err e = bench_child_run(child, argv);
+        if (e != OK || strspn(child->out, " \n") < child->len)
+            return e;
+        free(child->out);
+        child->out = NULL;
+    }
+    return err_set(ERR_FORMAT, "BENCH-38", "%s wrote nothing, %d times", argv[0], SILENT_MAX);
+}
+
 /* Run until it was quiet, at most TURNS_MAX times; *out is the quietest turn's result. */
 static enum err quiet_turn(struct duel *d, const struct args *a, json_t **out, double *others)
 {
@@ -118,7 +168,7 @@ static enum err quiet_turn(struct duel *d, const struct args *a, json_t **out, d
             break;
         struct bench_child child;
         json_t *j = NULL;
-        e = bench_child_run(&child, (char *const *)(uintptr_t)a->v);
+        e = run_heard(&child, (char *const *)(uintptr_t)a->v);
         if (e == OK)
             e = json_parse(&j, child.out, child.len, RESULT_MAX, "a measuring process");
         if (e == OK && child.others > others_max)
@@ -177,8 +227,9 @@ static enum err our_turn(struct duel *d, struct bench_row *r, int run)
     return e;
 }
 
-static enum err their_turn(struct duel *d, struct bench_row *r, const bool use[2], double rate[2],
-                           double *others)
+/* Both ways in one process. */
+static enum err plain_turn(struct duel *d, const struct bench_row *r, const bool use[2],
+                           const char *kv, double rate[2], double *others)
 {
     struct args a = { .n = 0 };
     const json_t *test;
@@ -186,20 +237,51 @@ static enum err their_turn(struct duel *d, struct bench_row *r, const bool use[2
     size_t i;
     enum err e;
 
-    rate[0] = rate[1] = 0;
-    their_args(&a, d, r, use[0] && use[1] ? "0,1" : use[1] ? "1" : "0");
+    their_args(&a, d, r, use[0] && use[1] ? "0,1" : use[1] ? "1" : "0", kv);
     e = quiet_turn(d, &a, &j, others);
-    if (e != OK)
-        return e;
     json_array_foreach(j, i, test) {
         const json_t *fa = json_object_get(test, "flash_attn");
         bool on = json_is_true(fa) || json_integer_value(fa) == 1;
         rate[on] = json_number_value(json_object_get(test, "avg_ts"));
     }
     json_decref(j);
-    if ((use[0] && !(rate[0] > 0)) || (use[1] && !(rate[1] > 0)))
-        return err_set(ERR_FORMAT, "BENCH-20", "%s wrote no speed for this row", d->program);
-    return OK;
+    return e;
+}
+
+/* Each way a process of its own, which writes one line. */
+static enum err batched_turn(struct duel *d, const struct bench_row *r, const bool use[2],
+                             const char *kv, double rate[2], double *others)
+{
+    enum err e = OK;
+
+    *others = 0;
+    for (int fa = 0; fa < 2 && e == OK; fa++) {
+        struct args a = { .n = 0 };
+        json_t *j;
+        double now;
+        if (!use[fa])
+            continue;
+        batched_args(&a, d, r, fa, kv);
+        e = quiet_turn(d, &a, &j, &now);
+        rate[fa] = json_number_value(json_object_get(j, "speed_tg"));
+        json_decref(j);
+        *others = now > *others ? now : *others;
+    }
+    return e;
+}
+
+static enum err their_turn(struct duel *d, const struct bench_row *r, const bool use[2],
+                           double rate[2], double *others)
+{
+    const char *kv = opt_flag(d->o, OPT_exact) ? "f32" : opt_text(d->o, OPT_kv_type);
+    bool batched = is_batched(d, r);
+    enum err e;
+
+    rate[0] = rate[1] = 0;
+    e = (batched ? batched_turn : plain_turn)(d, r, use, kv, rate, others);
+    if (e == OK && ((use[0] && !(rate[0] > 0)) || (use[1] && !(rate[1] > 0))))
+        e = err_set(ERR_FORMAT, "BENCH-20", "%s wrote no speed for this row", d->program[batched]);
+    return e;
 }
 
 static enum err peer_memory(struct bench_row *r, const bool use[2])
@@ -277,20 +359,38 @@ static enum err read_version(struct bench *b)
     return e;
 }
 
-static enum err find_peer(struct duel *d)
+static enum err find_program(struct duel *d, bool batched)
 {
     struct buf path = { 0 };
+    char **program = &d->program[batched];
     enum err e;
 
-    buf_printf(&path, "%s/llama-bench", d->b->peer);
-    d->program = strdup(buf_text(&path));
+    if (*program)
+        return OK;
+    buf_printf(&path, "%s/%s", d->b->peer, batched ? "llama-batched-bench" : "llama-bench");
+    *program = strdup(buf_text(&path));
     e = buf_ok(&path);
     buf_release(&path);
-    if (e == OK && !d->program)
+    if (e == OK && !*program)
         e = err_set(ERR_NOMEM, "BENCH-23", "no memory for a path");
-    if (e == OK && access(d->program, X_OK) != 0)
+    if (e == OK && access(*program, X_OK) != 0)
         e = err_set(ERR_MISSING, "BENCH-24", "%s is no program; build it with tools/build-llama %s",
-                    d->program, d->b->peer);
+                    *program, d->b->peer);
+    return e;
+}
+
+/* The programs that the rows need, and the model. */
+static enum err find_peer(struct duel *d)
+{
+    enum err e = OK;
+
+    for (int i = 0; i < d->b->n_row && e == OK; i++) {
+        if (d->b->row[i].n_each > 1)
+            e = err_set(ERR_ARG, "BENCH-37", "--rows and --peer: the peer measures no step of "
+                        "several rows of a sequence; leave one of them out");
+        else
+            e = find_program(d, is_batched(d, &d->b->row[i]));
+    }
     if (e == OK)
         e = read_version(d->b);
     if (e == OK)
@@ -333,9 +433,11 @@ enum err bench_peer(struct bench *b, struct opt_set *o)
 {
     struct duel d = { .b = b, .o = o };
     int n_each = b->n_row / b->thread.n;
-    int64_t n_turn = b->thread.n + (int64_t)b->n_row * 2 * (b->n_warm_up + b->n_run);
+    int64_t n_turn = b->thread.n;
     enum err e = find_peer(&d);
 
+    for (int i = 0; i < b->n_row; i++)
+        n_turn += (is_batched(&d, &b->row[i]) ? 3 : 2) * (b->n_warm_up + b->n_run);
     d.n_repeat = n_turn;
     if (e == OK)
         progress_begin(&b->progress, "measuring", "turns", n_turn);
@@ -346,6 +448,7 @@ enum err bench_peer(struct bench *b, struct opt_set *o)
         term_note("%d of %d turns ran beside more than %.0f %% of other work, though they were "
                   "repeated: the figures are noisy", d.n_noisy, d.n_turn, 100 * others_max);
     free(d.path);
-    free(d.program);
+    free(d.program[0]);
+    free(d.program[1]);
     return e;
 }

@@ -5,9 +5,12 @@
 
 #include <stdlib.h>
 
-enum { BATCH_MAX = 4096, LENGTH_MAX = 10000000, THREADS_MAX = 1024 };
+enum {
+    BATCH_MAX = 4096, LENGTH_MAX = 10000000, THREADS_MAX = 1024,
+    SEQS_MAX = 1024, EACH_MAX = 64,
+};
 
-struct lists { struct bench_list prompt, gen, depth, batch; };
+struct lists { struct bench_list prompt, gen, depth, batch, seq, each; };
 
 static enum err read_lists(struct lists *ls, struct bench *b, const struct opt_set *o)
 {
@@ -21,42 +24,82 @@ static enum err read_lists(struct lists *ls, struct bench *b, const struct opt_s
     if (e == OK)
         e = bench_list_parse(&ls->batch, "batch-size", opt_text(o, OPT_batch_list), 1, BATCH_MAX);
     if (e == OK)
+        e = bench_list_parse(&ls->seq, "parallel", opt_text(o, OPT_parallel_list), 1, SEQS_MAX);
+    if (e == OK)
+        e = bench_list_parse(&ls->each, "rows", opt_text(o, OPT_row_list), 1, EACH_MAX);
+    if (e == OK)
         e = bench_list_parse(&b->thread, "threads", opt_text(o, OPT_thread_list), 0, THREADS_MAX);
     return e;
 }
 
-static enum err add_row(struct bench *b, bool decode, int64_t n, int64_t depth, int32_t batch,
-                        int64_t n_thread)
+/* Tokens that each sequence holds at the end of a row; decoding at depth 0 stands on one token. */
+static int64_t row_len(const struct bench_row *r)
+{
+    return r->depth + (r->decode ? r->n * r->n_each : r->n) + 1;
+}
+
+static enum err add_row(struct bench *b, const struct bench_row *what)
 {
     struct bench_row *r = &b->row[b->n_row];
 
-    *r = (struct bench_row){ .decode = decode, .n = n, .depth = depth, .batch = batch,
-                             .n_thread = (int)n_thread, .n_run = b->n_run };
+    if (what->n_seq * what->n_each > BATCH_MAX)
+        return err_set(ERR_LIMIT, "BENCH-27", "%d sequences of %d rows are %d rows in a step; the "
+                       "limit is %d: use a smaller --parallel or --rows", what->n_seq,
+                       what->n_each, what->n_seq * what->n_each, BATCH_MAX);
+    *r = *what;
+    r->n_run = b->n_run;
     r->rate = calloc((size_t)b->n_run, sizeof(*r->rate));
     if (!r->rate)
         return err_set(ERR_NOMEM, "BENCH-12", "no memory for %d runs", b->n_run);
     b->n_row++;
-    if (depth + n + 1 > b->n_id)        /* decoding at depth 0 stands on one token */
-        b->n_id = depth + n + 1;
+    if (row_len(r) > b->n_id)
+        b->n_id = row_len(r);
+    if (r->n_seq > b->n_seq_max)
+        b->n_seq_max = r->n_seq;
+    if (r->n_seq * r->n_each > b->step_max)
+        b->step_max = r->n_seq * r->n_each;
     return OK;
+}
+
+/* Decode rows of one length: by sequences and rows of each. */
+static enum err add_decode(struct bench *b, const struct lists *ls, struct bench_row r)
+{
+    enum err e = OK;
+
+    r.decode = true;
+    for (int s = 0; s < ls->seq.n; s++)
+        for (int k = 0; k < ls->each.n && e == OK; k++) {
+            r.n_seq = (int32_t)ls->seq.v[s];
+            r.n_each = (int32_t)ls->each.v[k];
+            e = add_row(b, &r);
+        }
+    return e;
 }
 
 /* Prefill rows for each depth, length and batch size, then decode rows; a length of 0 is left
  * out ("-p 0" measures decode alone). */
 static enum err add_rows(struct bench *b, const struct lists *ls, int64_t n_thread)
 {
+    struct bench_row r = { .n_thread = (int)n_thread };
     enum err e = OK;
 
     for (int i = 0; i < ls->batch.n; i++)       /* by batch size: each has its session */
         for (int d = 0; d < ls->depth.n; d++)
-            for (int p = 0; p < ls->prompt.n && e == OK; p++)
-                if (ls->prompt.v[p])
-                    e = add_row(b, false, ls->prompt.v[p], ls->depth.v[d],
-                                (int32_t)ls->batch.v[i], n_thread);
+            for (int p = 0; p < ls->prompt.n && e == OK; p++) {
+                r.n = ls->prompt.v[p];
+                r.depth = ls->depth.v[d];
+                r.batch = (int32_t)ls->batch.v[i];
+                if (r.n)
+                    e = add_row(b, &r);
+            }
+    r.batch = 0;
     for (int d = 0; d < ls->depth.n; d++)
-        for (int g = 0; g < ls->gen.n && e == OK; g++)
-            if (ls->gen.v[g])
-                e = add_row(b, true, ls->gen.v[g], ls->depth.v[d], 0, n_thread);
+        for (int g = 0; g < ls->gen.n && e == OK; g++) {
+            r.n = ls->gen.v[g];
+            r.depth = ls->depth.v[d];
+            if (r.n)
+                e = add_decode(b, ls, r);
+        }
     return e;
 }
 
@@ -68,7 +111,8 @@ enum err bench_plan(struct bench *b, const struct opt_set *o)
 
     if (e != OK)
         return e;
-    cap = b->thread.n * ls.depth.n * (ls.prompt.n * ls.batch.n + ls.gen.n);
+    cap = b->thread.n * ls.depth.n * (ls.prompt.n * ls.batch.n + ls.gen.n * ls.seq.n * ls.each.n);
+    b->n_seq_max = 1;
     b->row = calloc((size_t)cap, sizeof(*b->row));
     if (!b->row)
         return err_set(ERR_NOMEM, "BENCH-13", "no memory for %d measurements", cap);

@@ -36,30 +36,38 @@ static enum err print_head(const struct bench *b)
     return e;
 }
 
-static void name_row(char *out, size_t cap, const struct bench *b, const struct bench_row *r)
+void bench_row_name(char out[BENCH_NAME], const struct bench *b, const struct bench_row *r)
 {
-    char batch[24] = "", threads[24] = "";
+    char batch[24] = "", seqs[24] = "", each[24] = "", threads[24] = "";
 
     if (r->batch)
         snprintf(batch, sizeof(batch), ", batch %d", r->batch);
+    if (r->n_seq > 1)
+        snprintf(seqs, sizeof(seqs), ", %d sequences", r->n_seq);
+    if (r->n_each > 1)
+        snprintf(each, sizeof(each), ", %d rows each", r->n_each);
     if (b->thread.n > 1)
         snprintf(threads, sizeof(threads), ", %d thread%s", r->n_thread,
                  r->n_thread == 1 ? "" : "s");
-    snprintf(out, cap, "%s %lld at depth %lld%s%s", r->decode ? "decode" : "prefill",
-             (long long)r->n, (long long)r->depth, batch, threads);
+    snprintf(out, BENCH_NAME, "%s %lld at depth %lld%s%s%s%s", r->decode ? "decode" : "prefill",
+             (long long)r->n, (long long)r->depth, batch, seqs, each, threads);
 }
 
 static enum err print_row(const struct bench *b, const struct bench_row *r)
 {
     const struct bench_peer_row *p = &r->peer;
-    char test[96];
+    char test[BENCH_NAME];
     enum err e;
 
-    name_row(test, sizeof(test), b, r);
+    bench_row_name(test, b, r);
     e = out_printf("%-44s %10.2f   (%.2f - %.2f)", test, r->speed.median, r->speed.min,
                    r->speed.max);
     if (e == OK && r->ratio > 0)
         e = out_printf("  %.2fx", r->ratio);
+    if (e == OK && r->n_seq * r->n_each > 1)
+        e = out_printf("  %.3f ms a step", 1e3 * r->n_seq * r->n_each / r->speed.median);
+    if (e == OK && r->step_cost > 0)
+        e = out_printf(", %.2f of one row's", r->step_cost);
     if (e == OK && r->ceiling > 0)
         e = out_printf("  %.0f %% of %.2f%s", 100 * r->speed.median / r->ceiling, r->ceiling,
                        r->ceiling_raised ? " (raised)" : "");
@@ -120,10 +128,10 @@ static enum err print_profile(const struct bench *b, const struct bench_row *r)
     const struct bench_ceiling *c = bench_ceiling_of(b, r);
     struct profile_record all, one;
     double ideal, n = (double)p->n_step, whole;
-    char name[96];
+    char name[BENCH_NAME];
     enum err e;
 
-    name_row(name, sizeof(name), b, r);
+    bench_row_name(name, b, r);
     add_up(p, c, -2, -1, &all, &ideal);
     whole = (double)all.ns;
     e = out_printf("\n%s: one %s of %lld\n  %-20s %10s %7s  %10s %8s  %10s %8s  %9s %7s\n", name,

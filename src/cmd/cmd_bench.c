@@ -15,6 +15,7 @@ static void read_options(struct bench *b, const struct opt_set *o)
     b->n_run = (int)opt_int(o, OPT_repetitions);
     if (b->peer && !opt_given(o, OPT_repetitions))
         b->n_run = PEER_RUNS;
+    b->batched = opt_given(o, OPT_parallel_list);
     b->all_logits = opt_flag(o, OPT_all_logits);
     b->profile = opt_flag(o, OPT_profile);
     b->ceilings = opt_flag(o, OPT_ceilings) || (b->profile && !opt_given(o, OPT_ceilings));

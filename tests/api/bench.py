@@ -133,6 +133,67 @@ if j:
     check(counted(decode, "shared_gate_up", 1) == 2 * 64 * 32 * 4 and
           counted(decode, "router", 1) == 64 * 8 * 4, "shared experts, router")
 
+# --- several sequences, several rows of one -----------------------------------------------------
+
+j = bench("sequences and rows", STORIES, "-p", "4", "-n", "2", "-d", "5", "-r", "2", "--parallel",
+          "1,3", "--rows", "1,2", "--profile", "--no-ceilings")
+rows = {(r["parallel"], r["rows"]): r for r in j.get("rows", []) if r["test"] == "decode"}
+if j:
+    check(list(rows) == [(1, 1), (1, 2), (3, 1), (3, 2)], "a row for every combination",
+          str(list(rows)))
+    check("parallel" not in j["rows"][0] and "rows" not in j["rows"][0], "prompts have neither")
+one = rows.get((1, 1))
+for (n_seq, n_each), r in rows.items():
+    name, n, p = "%d sequences of %d rows: " % (n_seq, n_each), n_seq * n_each, r["profile"]
+    check(p["steps"] == 4 and r["n"] == 2, name + "n steps each run")
+    check(abs(r["step_ms"] * r["tok_per_s"] / n / 1e3 - 1) < 1e-9, name + "all rows' tokens count")
+    check(("step_cost" in r) == (n > 1) and (n == 1 or abs(
+        r["step_cost"] * one["step_ms"] / r["step_ms"] - 1) < 1e-9), name + "beside one row's step")
+    check(counted(p, None) - counted(p, "attn") - counted(p, "embed") == weights,
+          name + "weights are read once", str(counted(p, None)))
+    check(counted(p, "embed") == n * 64 * 4 and counted(p, "head", key="f32") == 2 * 512 * 64 * n,
+          name + "every row has logits")
+    # Each sequence's keys and values once, up to its last row's own.
+    seen = sum(5 + n_each * (i + 1) for i in range(2)) / 2
+    check(counted(p, "attn") == 5 * n_seq * seen * 2 * 32 * 2, name + "each has its own KV",
+          str(counted(p, "attn")))
+    pairs = sum(6 + i for i in range(2 * n_each)) / 2
+    check(counted(p, "attn", key="f32") == 5 * n_seq * pairs * 4 * 8 * 8, name + "rows stand in order",
+          str(counted(p, "attn", key="f32")))
+    spent = sum(x["ns"] for x in p["records"]) * 1e-9
+    whole = sum(2 * n / rate for rate in r["runs"])
+    check(0.2 * whole < spent <= whole, name + "the rate is that of the steps",
+          "%g of %g" % (spent, whole))
+
+several = os.path.join(FOLDER, "several.json")
+with open(several, "w") as f:
+    json.dump(j, f)
+p = subprocess.run([sys.executable, "tests/bench/report.py", several], capture_output=True,
+                   text=True)
+check(p.returncode == 0 and all(w in p.stdout for w in (
+    "depth 5, 3 sequences, 2 rows each", "of one row", "%.3f" % rows[3, 2]["step_ms"])),
+      "the page has them", p.stderr)
+
+j = bench("sequences and experts", V3, "-p", "0", "-n", "2", "-d", "0", "-r", "1", "--npl", "4",
+          "--profile", "--no-ceilings")
+if j:
+    p, expert = j["rows"][0]["profile"], 2 * 64 * 32 * 4
+    check(2 * expert < counted(p, "gate_up", 1) <= 8 * expert and
+          counted(p, "gate_up", 1, key="f32") == 4 * 2 * expert / 2,
+          "sequences are different, an expert that several chose is read once")
+    check([counted(p, "mla", 1, part) for part in ("first", "main", "last")]
+          == [half, 4 * 2.5 * (32 + 8) * 2, half], "latents of each, weights once",
+          str([counted(p, "mla", 1, part) for part in ("first", "main", "last")]))
+    check(counted(p, "router", 1) == 64 * 8 * 4, "the router once")
+
+refused("too many rows in a step", "BENCH-27", ["4160", "--parallel"], "--parallel", "65", "--rows",
+        "64", status=1)
+refused("no sequence", "BENCH-10", ["--parallel"], "--parallel", "0,1")
+refused("no row", "BENCH-10", ["--rows"], "--rows", "0")
+p = run(["bench", STORIES, "-p", "0", "-n", "2", "--parallel", "1,2", "--rows", "3", "-r", "1", "-q"])
+check(p.returncode == 0 and "decode 2 at depth 0, 2 sequences, 3 rows each" in p.stdout and
+      p.stdout.count("ms a step") == 2, "the same for people", p.stdout + p.stderr)
+
 # --- ceilings ----------------------------------------------------------------------------------
 
 j = bench("ceilings", STORIES, "-p", "8", "-n", "2", "-t", "1", "-r", "1", "--profile")
@@ -162,6 +223,21 @@ check([("ratio" in r) for r in j.get("rows", [])] == [True, True, False],
       "rows that both have get a ratio", str(j.get("rows")))
 then = json.loads(p.stdout)["rows"][0]["tok_per_s"]
 check(abs(j["rows"][0]["ratio"] * then / j["rows"][0]["tok_per_s"] - 1) < 1e-9, "now by then")
+j = bench("compare sequences", STORIES, "-p", "0", "-n", "2", "-t", "1", "-r", "1", "--parallel",
+          "1,2", "--compare", before)
+check([("ratio" in r) for r in j.get("rows", [])] == [True, False],
+      "other sequences are another test", str(j.get("rows")))
+with open(before) as f:
+    old = json.load(f)
+for r in old["rows"]:
+    for key in ("parallel", "rows", "step_ms"):
+        r.pop(key, None)
+with open(os.path.join(FOLDER, "old.json"), "w") as f:
+    json.dump(old, f)
+j = bench("compare with a result of before", STORIES, "-p", "0", "-n", "2", "-t", "1", "-r", "1",
+          "--rows", "1,2", "--compare", os.path.join(FOLDER, "old.json"))
+check([("ratio" in r) for r in j.get("rows", [])] == [True, False],
+      "one row of one sequence is what it had", str(j.get("rows")))
 p = run(["bench", STORIES, "-p", "8", "-n", "0", "-t", "2", "-r", "1", "--compare", before])
 check(p.returncode == 0 and "with 1 threads, now 2" in p.stderr, "what differs is said", p.stderr)
 refused("no row in common", "BENCH-02", [before], "-p", "9", "-n", "0", "--compare", before,
@@ -286,6 +362,47 @@ refused("a peer that fails", "BENCH-32", ["status 3", "what a pity"], "-p", "8",
 fake_peer(0, 0, "#!/bin/sh\necho '[]'\n")
 refused("a peer without an answer", "BENCH-20", [PEER], "-p", "8", "-n", "0", "-r", "1", "-q",
         "--peer", PEER, status=1)
+
+# Decoding of several sequences is measured with the peer's batched bench.  It may lose its result
+# on the way out: this one does each time it is asked something new.
+BATCHED = """#!/usr/bin/env python3
+import json, os, sys
+a = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+with open(%r, "a+") as f:
+    f.seek(0)
+    new = json.dumps(a) not in f.read()
+    f.write(json.dumps(a) + "\\n")
+if not new:
+    speed = {"off": 50.0, "on": 45.0}[a["-fa"]] * int(a["-npl"])
+    print(json.dumps({"tg": int(a["-ntg"]), "speed_pp": 1.0, "speed_tg": speed}) + "\\n")
+"""
+fake_peer(100.0, 90.0)
+refused("a peer without a batched bench", "BENCH-24", ["llama-batched-bench"], "-p", "0", "-n", "2",
+        "--parallel", "1", "--peer", PEER, status=3)
+refused("rows of a sequence with a peer", "BENCH-37", ["--rows"], "-p", "0", "-n", "2", "--rows",
+        "1,2", "--peer", PEER)
+with open(os.path.join(PEER, "llama-batched-bench"), "w") as f:
+    f.write(BATCHED % CALLS)
+os.chmod(os.path.join(PEER, "llama-batched-bench"), stat.S_IRWXU)
+j = bench("peer, sequences", STORIES, "-p", "8", "-n", "2", "-d", "0,6", "-t", "1", "-r", "2",
+          "--warm-ups", "0", "--parallel", "1,3", "--profile", "--no-ceilings", "--peer", PEER)
+if j:
+    decode = j["rows"][2:]
+    check([(r["depth"], r["parallel"], r["peer"]["tok_per_s"], r["peer"].get("other_flash_attn"))
+           for r in decode] == [(0, 1, 50, 45), (0, 3, 150, 135), (6, 1, 50, 45), (6, 3, 150, 135)],
+          "all sequences' tokens count, of the better flash attention", str(decode))
+    check([r["peer"]["tok_per_s"] for r in j["rows"][:2]] == [100, 100], "prompts as before")
+    check([r["profile"]["steps"] for r in decode] == [4] * 4, "our turns step them together")
+    check(all(counted(r["profile"], "embed") == r["parallel"] * 64 * 4 for r in decode),
+          "as many as the peer's")
+    seen = {(c["-npp"], c["-ntg"], c["-npl"], c["-t"], int(c["-c"]) >= int(c["-npl"]) * 8)
+            for c in calls() if "-npl" in c}
+    check(seen == {(d, "2", n, "1", True) for d in ("1", "6") for n in ("1", "3")},
+          "the peer is asked for the same", str(seen))
+with open(os.path.join(PEER, "llama-batched-bench"), "w") as f:
+    f.write("#!/bin/sh\necho\n")
+refused("a peer that stays silent", "BENCH-38", ["llama-batched-bench"], "-p", "0", "-n", "2", "-q",
+        "-r", "1", "--parallel", "2", "--peer", PEER, status=1)
 refused("adapters", "BENCH-25", ["--lora"], "--peer", PEER, "--lora", "x.gguf")
 
 sys.exit(done())

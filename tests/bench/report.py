@@ -41,6 +41,10 @@ def row_name(row, threads):
     name = "%s %d at depth %d" % (row["test"], row["n"], row["depth"])
     if "batch" in row:
         name += ", batch %d" % row["batch"]
+    if row.get("parallel", 1) > 1:
+        name += ", %d sequences" % row["parallel"]
+    if row.get("rows", 1) > 1:
+        name += ", %d rows each" % row["rows"]
     return name + (", %d threads" % row["threads"] if threads else "")
 
 
@@ -62,6 +66,11 @@ def rows_table(j, names):
         head += ["ceiling, tok/s", "share"]
         for out, r in zip(rows, j["rows"]):
             out += ["%.2f" % r["ceiling_tok_per_s"], "%.0f %%" % (100 * r["ceiling_share"])]
+    if any("step_cost" in r for r in j["rows"]):
+        head += ["step, ms", "of one row's"]
+        for out, r in zip(rows, j["rows"]):
+            out += ["%.3f" % r["step_ms"] if "step_ms" in r else "",
+                    "%.2f" % r["step_cost"] if "step_cost" in r else ""]
     if any("ratio" in r for r in j["rows"]):
         head += ["to the earlier"]
         for out, r in zip(rows, j["rows"]):

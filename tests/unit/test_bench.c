@@ -111,6 +111,27 @@ Test(bench, a_row_is_held_against_the_sum_of_its_operations)
     cr_assert(!row.ceiling_raised && !b.ceiling[0].read_raised);
 }
 
+Test(bench, a_step_of_several_rows_is_held_against_one_of_one_row)
+{
+    double rate[] = { 10, 20, 30, 40 };
+    struct bench_row row[4] = {
+        { .n_seq = 1, .n_each = 1 }, { .n_seq = 2, .n_each = 2 }, { .n_seq = 3, .n_each = 1 },
+        { .n_seq = 4, .n_each = 1, .depth = 5 },
+    };
+    struct bench b = { .row = row, .n_row = 4, .n_run = 1, .thread = { { 1 }, 1 } };
+
+    for (int i = 0; i < 4; i++) {
+        row[i].decode = true;
+        row[i].n = 6;
+        row[i].n_run = row[i].n_thread = 1;
+        row[i].rate = &rate[i];
+    }
+    cr_assert(bench_row_tok(&row[0]) == 6 && bench_row_tok(&row[1]) == 24);
+    cr_assert_eq(bench_judge(&b), OK);
+    cr_assert(row[0].step_cost == 0 && row[1].step_cost == 2 && row[2].step_cost == 1);
+    cr_assert(row[3].step_cost == 0);           /* nothing of one row at its depth */
+}
+
 Test(bench, a_ceiling_that_a_run_beat_is_raised_to_the_run)
 {
     struct bench b;
