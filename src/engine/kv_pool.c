@@ -10,9 +10,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum { HUGE_PAGE = 2 << 20 };
+
 struct kv_pool {
-    uint8_t *memory;                    /* [n_page * stride] */
-    uint64_t bytes, page_bytes, stride;
+    uint8_t *memory;                    /* [n_page * stride], at a huge page's address */
+    void *map;                          /* what it is cut from */
+    uint64_t bytes, map_bytes, page_bytes, stride;
     int64_t n_page, n_free;
     uint32_t *held;                     /* [n_page]: by how many views */
     int64_t *free_page;                 /* [n_free], the last one is taken next */
@@ -25,14 +28,17 @@ static enum err map_region(struct kv_pool *p)
     if (!ck_mul(&p->bytes, p->stride, (uint64_t)p->n_page))
         return err_set(ERR_LIMIT, "KVPOOL-01", "%" PRId64 " pages of %" PRIu64 " bytes are more "
                        "than a process can have; use a smaller --ctx-size", p->n_page, p->stride);
-    at = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE,
+    if (!ck_add(&p->map_bytes, p->bytes, HUGE_PAGE))
+        p->map_bytes = UINT64_MAX;      /* refused below */
+    at = mmap(NULL, p->map_bytes, PROT_READ | PROT_WRITE,
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return err_set(ERR_NOMEM, "KVPOOL-02", "no address space for the KV cache of %" PRId64
                        " tokens (%.2f GB); use a smaller --ctx-size or --kv-type q8_0",
                        p->n_page * KV_PAGE_TOK, (double)p->bytes / 1e9);
-    p->memory = at;
-    madvise(at, p->bytes, MADV_HUGEPAGE);       /* refused: small pages, slower */
+    p->map = at;
+    p->memory = (uint8_t *)at + (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE) % HUGE_PAGE;
+    madvise(p->memory, p->bytes, MADV_HUGEPAGE);        /* refused: small pages, slower */
     return OK;
 }
 
@@ -69,8 +75,8 @@ void kv_pool_free(struct kv_pool *p)
 {
     if (!p)
         return;
-    if (p->memory)
-        munmap(p->memory, p->bytes);
+    if (p->map)
+        munmap(p->map, p->map_bytes);
     free(p->held);
     free(p->free_page);
     free(p);

@@ -6,9 +6,8 @@
  *   kv_open_<type>(row, i, j)             VEC elements of a row as f32, from VEC * (2 * i + j) on,
  *                                         j 0 or 1: so that a block's scale serves both
  *   kv_reduce(s)                          VEC sums: lane l is that of all lanes of s[l]
- *   KV_TOKS * KV_HEADS                    scores of a tile, a multiple of VEC
- *   2                               vectors of a value tile of KV_HEADS queries
- *
+ *   KV_HEADS, KV_TOKS                     queries and tokens of a tile of scores, together a
+ *                                         multiple of VEC; half the queries get twice the tokens
  *   KV_KEEP(v)                            keeps v in a register, where gcc would read it twice
  *
  * A row is widened in registers and meets KV_HEADS queries there: nothing is unpacked to memory.
@@ -49,57 +48,57 @@ KV_INLINE vec load_tail(const float *x, int64_t n)
     return kv_load(left);
 }
 
-/* s += the products of vector 2 * i + j of the rows and the queries. */
+/* s += the products of vector 2 * i + j of T rows and H queries. */
 KV_INLINE void score_step(vec *s, const uint8_t *const *row, const float *const *q, int64_t i,
-                          int j, kv_open_fn *open)
+                          int j, kv_open_fn *open, const int H, const int T)
 {
-    vec k[KV_TOKS];
+    vec k[2 * KV_TOKS];
 
-    UNROLL_16 for (int t = 0; t < KV_TOKS; t++)
+    UNROLL_16 for (int t = 0; t < T; t++)
         k[t] = open(row[t], i, j);
-    UNROLL_16 for (int h = 0; h < KV_HEADS; h++) {
+    UNROLL_16 for (int h = 0; h < H; h++) {
         vec x = kv_load(q[h] + VEC * (2 * i + j));
         KV_KEEP(x);
-        UNROLL_16 for (int t = 0; t < KV_TOKS; t++)
-            s[h * KV_TOKS + t] = kv_fma(x, k[t], s[h * KV_TOKS + t]);
+        UNROLL_16 for (int t = 0; t < T; t++)
+            s[h * T + t] = kv_fma(x, k[t], s[h * T + t]);
     }
 }
 
 KV_INLINE void score_tile(const struct kv_block *b, enum qtype type, kv_open_fn *open,
-                          int64_t head, int64_t tok)
+                          int64_t head, int64_t tok, const int H, const int T)
 {
     const float *q[KV_HEADS];
     vec s[KV_HEADS * KV_TOKS];
     float out[KV_HEADS * KV_TOKS];
     int64_t ask_bytes = b->seg[1].ahead ? qtype_row_bytes(type, b->seg[1].n) : 0;
 
-    UNROLL_16 for (int h = 0; h < KV_HEADS; h++)
+    UNROLL_16 for (int h = 0; h < H; h++)
         q[h] = b->q + (head + h < b->n_q ? head + h : b->n_q - 1) * b->ld_q;
     UNROLL_16 for (int i = 0; i < KV_HEADS * KV_TOKS; i++)
         s[i] = kv_set(0);
     for (int seg = 0; seg < 2; seg++) {
-        const uint8_t *row[KV_TOKS];
+        const uint8_t *row[2 * KV_TOKS];
         int64_t n = b->seg[seg].n;
-        UNROLL_16 for (int t = 0; t < KV_TOKS; t++)
+        UNROLL_16 for (int t = 0; t < T; t++)
             row[t] = (const uint8_t *)b->seg[seg].row +
                      (tok + t < b->n_tok ? tok + t : b->n_tok - 1) * b->seg[seg].row_bytes;
         for (int64_t at = 0; seg == 1 && head == 0 && at < ask_bytes; at += 64)
-            UNROLL_16 for (int t = 0; t < KV_TOKS; t++)
-                __builtin_prefetch(row[t] + b->seg[1].ahead + at, 0, 2);
+            UNROLL_16 for (int t = 0; t < T; t++)
+                __builtin_prefetch(row[t] + b->seg[1].ahead + at, 0, 3);
         for (int64_t i = 0; i < n / (2 * VEC); i++) {
-            score_step(s, row, q, i, 0, open);
-            score_step(s, row, q, i, 1, open);
+            score_step(s, row, q, i, 0, open, H, T);
+            score_step(s, row, q, i, 1, open, H, T);
         }
         if (n / VEC % 2)
-            score_step(s, row, q, n / (2 * VEC), 0, open);
-        UNROLL_16 for (int h = 0; h < KV_HEADS; h++)
+            score_step(s, row, q, n / (2 * VEC), 0, open, H, T);
+        UNROLL_16 for (int h = 0; h < H; h++)
             q[h] += n;
     }
     UNROLL_16 for (int i = 0; i < KV_HEADS * KV_TOKS; i += VEC)
         kv_store(out + i, kv_reduce(s + i));
-    for (int64_t h = 0; h < KV_HEADS && head + h < b->n_q; h++)
-        for (int64_t t = 0; t < KV_TOKS && tok + t < b->n_tok; t++)
-            b->out[(head + h) * b->ld_out + tok + t] = out[h * KV_TOKS + t];
+    for (int64_t h = 0; h < H && head + h < b->n_q; h++)
+        for (int64_t t = 0; t < T && tok + t < b->n_tok; t++)
+            b->out[(head + h) * b->ld_out + tok + t] = out[h * T + t];
 }
 
 /* Onto the score of a query and a token. */
@@ -120,20 +119,22 @@ static void score_tail(const struct kv_block *b, enum qtype type, kv_open_fn *op
     }
 }
 
-/* KV_HEADS queries, V (1 or 2) vectors of elements from `at` on, a multiple of two vectors.  With
- * `ask` the lines met are asked for `ahead`, one at a time: a burst of them would stall.  The first
+/* H queries, V (1, 2 or 4) vectors of elements from `at` on, a multiple of two vectors.  With `ask`
+ * the lines met are asked for `ahead`, one at a time: a burst of them would stall.  The first
  * segment's are asked for here and not by the scores, whose tiles go along the rows. */
 KV_INLINE void value_tile(const struct kv_block *b, enum qtype type, kv_open_fn *open,
-                          int64_t head, int64_t at, const int V, bool ask)
+                          int64_t head, int64_t at, const int H, const int V,
+                          bool ask)
 {
     const uint8_t *row = b->seg[0].row;
     const uint8_t *next = row + b->seg[0].ahead + qtype_row_bytes(type, at);
+    const int64_t ask_bytes = qtype_row_bytes(type, V == 1 ? 2 * VEC : V * VEC);
     const float *p[KV_HEADS];
-    vec s[KV_HEADS * 2], v[2];
-    int64_t n_q = b->n_q - head < KV_HEADS ? b->n_q - head : KV_HEADS;
+    vec s[KV_HEADS * 2], v[4];
+    int64_t n_q = b->n_q - head < H ? b->n_q - head : H;
     float *out = b->out + head * b->ld_out + at;
 
-    UNROLL_16 for (int h = 0; h < KV_HEADS; h++) {
+    UNROLL_16 for (int h = 0; h < H; h++) {
         int64_t i = h < n_q ? h : n_q - 1;
         p[h] = b->q + (head + i) * b->ld_q;
         UNROLL_16 for (int j = 0; j < V; j++)
@@ -141,18 +142,19 @@ KV_INLINE void value_tile(const struct kv_block *b, enum qtype type, kv_open_fn 
     }
     for (int64_t t = 0; t < b->n_tok; t++, row += b->seg[0].row_bytes) {
         if (ask) {
-            __builtin_prefetch(next, 0, 2);
+            for (int64_t line = 0; line < ask_bytes; line += 64)
+                __builtin_prefetch(next + line, 0, 3);
             next += b->seg[0].row_bytes;
         }
         UNROLL_16 for (int j = 0; j < V; j++)
-            v[j] = open(row, at / (2 * VEC), j);
-        UNROLL_16 for (int h = 0; h < KV_HEADS; h++) {
+            v[j] = open(row, at / (2 * VEC) + j / 2, j % 2);
+        UNROLL_16 for (int h = 0; h < H; h++) {
             vec w = kv_set(p[h][t]);
             UNROLL_16 for (int j = 0; j < V; j++)
                 s[h * V + j] = kv_fma(w, v[j], s[h * V + j]);
         }
     }
-    UNROLL_16 for (int h = 0; h < KV_HEADS; h++)
+    UNROLL_16 for (int h = 0; h < H; h++)
         UNROLL_16 for (int j = 0; j < V; j++)
             if (h < n_q)
                 kv_store(out + h * b->ld_out + VEC * j, s[h * V + j]);
@@ -174,29 +176,44 @@ static void value_tail(const struct kv_block *b, enum qtype type, kv_open_fn *op
     }
 }
 
+/* Values for H queries from `head` on, in tiles of V vectors. */
+#define VALUE_HEADS(id, head, H, V)                                                         \
+    do {                                                                                    \
+        bool ask = b->seg[0].ahead && (head) == 0;                                          \
+        int64_t at = 0;                                                                     \
+        for (; n - at >= (V) * VEC && ask; at += (V) * VEC)                                 \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, V, true);                  \
+        for (; n - at >= (V) * VEC; at += (V) * VEC)                                        \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, V, false);                 \
+        for (; n - at >= 2 * VEC; at += 2 * VEC)                                            \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, 2, ask);                   \
+        for (; n - at >= VEC; at += VEC)                                                    \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, 1, ask);                   \
+    } while (0)
+
 #define KV_DRIVE(id)                                                                        \
 static void score_##id(const struct kv_block *b)                                            \
 {                                                                                           \
-    for (int64_t head = 0; head < b->n_q; head += KV_HEADS)                                 \
+    enum { HALF = KV_HEADS / 2, TWICE = 2 * KV_TOKS };                                      \
+    int64_t head = 0;                                                                       \
+                                                                                            \
+    for (; b->n_q - head > HALF; head += KV_HEADS)                                          \
         for (int64_t tok = 0; tok < b->n_tok; tok += KV_TOKS)                               \
-            score_tile(b, QTYPE_##id, kv_open_##id, head, tok);                             \
+            score_tile(b, QTYPE_##id, kv_open_##id, head, tok, KV_HEADS, KV_TOKS);          \
+    for (int64_t tok = 0; tok < b->n_tok && head < b->n_q; tok += TWICE)                    \
+        score_tile(b, QTYPE_##id, kv_open_##id, head, tok, HALF, TWICE);                    \
     if (tail_of(QTYPE_##id, b->seg[0].n) || tail_of(QTYPE_##id, b->seg[1].n))               \
         for (int64_t i = 0; i < b->n_q * b->n_tok; i++)                                     \
             score_tail(b, QTYPE_##id, kv_open_##id, i / b->n_tok, i % b->n_tok);            \
 }                                                                                           \
 static void value_##id(const struct kv_block *b)                                            \
 {                                                                                           \
-    int64_t n = b->seg[0].n, at;                                                            \
+    int64_t n = b->seg[0].n, head = 0;                                                      \
                                                                                             \
-    for (int64_t head = 0; head < b->n_q; head += KV_HEADS) {                               \
-        bool ask = b->seg[0].ahead && head == 0;                                            \
-        for (at = 0; n - at >= 2 * VEC && ask; at += 2 * VEC)                               \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, 2, true);                     \
-        for (; n - at >= 2 * VEC; at += 2 * VEC)                                            \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, 2, false);                    \
-        for (; n - at >= VEC; at += VEC)                                                    \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, 1, ask);                      \
-    }                                                                                       \
+    for (; b->n_q - head > KV_HEADS / 2; head += KV_HEADS)                                  \
+        VALUE_HEADS(id, head, KV_HEADS, 2);                                                 \
+    if (head < b->n_q)                                                                      \
+        VALUE_HEADS(id, head, KV_HEADS / 2, 4);                                             \
     if (tail_of(QTYPE_##id, n))                                                             \
         value_tail(b, QTYPE_##id, kv_open_##id);                                            \
 }

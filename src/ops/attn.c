@@ -9,6 +9,10 @@
  *                it found waits in a slot until all of a wave of jobs are done
  *
  * so a token gets the same bits in a prompt and alone, for any number of threads.
+ *
+ * Sampled rows, which come few at a time, meet the cache's rows as they lie there; prompt rows meet
+ * pages that are unpacked once for many.  The two round differently, so the form belongs to the
+ * token, as in MLA.
  */
 #include "ops/ops_cpu.h"
 
@@ -23,7 +27,8 @@ enum {
     RUNS = 64, JOBS_PER_THREAD = 2,
 };
 
-struct run { int64_t begin, end, n_chunk, job; };       /* job: the first of the run's, if split */
+/* `job` is the first of the run's, if split. */
+struct run { int64_t begin, end, n_chunk, job; bool sampled; };
 
 struct attn_job {
     struct ops *o;
@@ -132,15 +137,16 @@ static void gather(const struct attn_job *j, const struct run *r, int64_t head, 
         memcpy(q, j->q + row * ld + head * n, (size_t)n * sizeof(*q));
 }
 
-/* What a job computes: the run, its queries per key head, and the heads. */
-struct block { const struct run *r; int64_t n_query, head, n_head; };
+/* What a job computes: the run, its queries per key head, and the heads; and the page that is
+ * likely wanted after its last, or NULL. */
+struct block { const struct run *r; int64_t n_query, head, n_head; const uint8_t *after; };
 
 static struct block block_of(const struct attn_job *j, const struct run *r, int64_t head,
                              int64_t n_head)
 {
     int64_t left = j->sh->n_head_kv - head;
     return (struct block){ r, (r->end - r->begin) * group_of(j->sh), head,
-                           n_head < left ? n_head : left };
+                           n_head < left ? n_head : left, NULL };
 }
 
 /* A page's values and turned keys of head h of the block onto the queries that see it. */
@@ -166,6 +172,44 @@ static void add_page(const struct attn_job *j, const struct block *b, int64_t h,
     }
 }
 
+/* The same for sampled rows, from the cache's own rows.  Weights of keys that a query does not see
+ * are zero, and add nothing. */
+static void add_rows(const struct attn_job *j, const struct block *b, int64_t h, int64_t start,
+                     int64_t n_tok, const uint8_t *next, const struct scratch *s, struct part out)
+{
+    const struct kv_view *kv = &j->rows->kv[j->rows->seq[b->r->begin]];
+    const struct kv_layer *l = j->layer;
+    const int64_t *pos = j->rows->pos + b->r->begin;
+    int64_t n = j->sh->head_dim, group = group_of(j->sh), first = 0, n_query;
+    int64_t at = qtype_row_bytes(l->type, (b->head + h) * n);
+    struct kv_block keys = { .out = s->score, .ld_out = KV_PAGE_TOK, .ld_q = n, .n_tok = n_tok };
+    struct kv_block values = { .q = s->score, .ld_q = KV_PAGE_TOK, .ld_out = n, .n_tok = n_tok };
+
+    attn_rows_of(&keys, 1, kv, l, 0, start, next);
+    keys.seg[1].row = (const uint8_t *)keys.seg[1].row + at;
+    attn_rows_of(&values, 0, kv, l, 1, start, next);
+    values.seg[0].row = (const uint8_t *)values.seg[0].row + at;
+    keys.seg[1].n = values.seg[0].n = n;
+    while (pos[first / group] < start)
+        first += group;
+    for (int64_t i = first; i < b->n_query; i += n_query) {
+        n_query = run_queries(j->sh, BLOCK_QUERIES);
+        n_query = b->n_query - i < n_query ? b->n_query - i : n_query;
+        struct attn_page p = { .k = &j->o->k, .pos = pos + i / group, .group = group,
+                               .start = start, .scale = j->sh->scale, .n = n };
+        keys.n_q = values.n_q = n_query;
+        keys.q = s->q + (h * b->n_query + i) * n;
+        values.out = out.acc + i * n;
+        j->o->k.kv_score[l->type](&keys);
+        attn_weigh_page(&p, out.state + i, values.out, n, s->score, n_query);
+        for (int64_t r = 0; r < n_query; r++) {
+            int64_t seen = attn_page_keys(&p, r);
+            memset(s->score + r * KV_PAGE_TOK + seen, 0, (size_t)(n_tok - seen) * sizeof(float));
+        }
+        j->o->k.kv_value[l->type](&values);
+    }
+}
+
 /* The part of head h of a block. */
 static struct part part_of(const struct attn_job *j, const struct block *b, int64_t h, float *at)
 {
@@ -188,6 +232,12 @@ static void block_chunk(const struct attn_job *j, const struct block *b, int64_t
     }
     for (int64_t start = begin; start < end; start += KV_PAGE_TOK) {
         int64_t n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
+        const uint8_t *next = start + KV_PAGE_TOK < end ? kv->page[start / KV_PAGE_TOK + 1] :
+                              b->after;
+        for (int64_t h = 0; h < b->n_head && b->r->sampled; h++)
+            add_rows(j, b, h, start, n_tok, next, s, part_of(j, b, h, out));
+        if (b->r->sampled)
+            continue;
         attn_unpack(k, kv, j->layer, 0, start, n_tok, b->head * n, row, s->key, ld);
         attn_unpack(k, kv, j->layer, 1, start, n_tok, b->head * n, row, s->value, ld);
         for (int64_t h = 0; h < b->n_head; h++) {
@@ -255,6 +305,16 @@ static float *slot(const struct attn_job *j, int64_t i)
     return attn_slot(j->o, i, slots_at(j->sh), slot_elem(j->sh));
 }
 
+/* The first page of the job after `job` of run r: of its next chunk, or of the next run. */
+static const uint8_t *page_after(const struct attn_job *j, const struct run *r, int64_t job)
+{
+    int64_t chunk = (job + 1 - r->job) / n_block(j->sh);
+
+    if (chunk < r->n_chunk)
+        return j->rows->kv[j->rows->seq[r->begin]].page[chunk * CHUNK_PAGES];
+    return r + 1 < j->run + j->n_run ? j->rows->kv[j->rows->seq[r[1].begin]].page[0] : NULL;
+}
+
 static void split_chunk(void *arg, int64_t i, int thread)
 {
     const struct attn_job *j = arg;
@@ -265,6 +325,7 @@ static void split_chunk(void *arg, int64_t i, int thread)
     while (job >= r->job + r->n_chunk * blocks)
         r++;
     struct block b = block_of(j, r, (job - r->job) % blocks * heads, heads);
+    b.after = page_after(j, r, job);
     for (int64_t h = 0; h < b.n_head; h++)
         gather(j, r, b.head + h, s.q + h * b.n_query * j->sh->head_dim);
     block_chunk(j, &b, (job - r->job) / blocks, &s, slot(j, j->n_run * blocks + i));
@@ -313,7 +374,9 @@ static int64_t cut_runs(struct attn_job *j, int64_t row, int64_t n_row, int64_t 
     for (j->n_run = 0; row < rows->n && j->n_run < n_run_max; j->n_run++) {
         struct run *r = &j->run[j->n_run];
         r->begin = row;
-        while (row < rows->n && row - r->begin < n_row && rows->seq[row] == rows->seq[r->begin])
+        r->sampled = rows->kind[row];
+        while (row < rows->n && row - r->begin < n_row && rows->seq[row] == rows->seq[r->begin] &&
+               rows->kind[row] == rows->kind[r->begin])
             row++;
         r->end = row;
         r->n_chunk = rows->pos[row - 1] / CHUNK + 1;

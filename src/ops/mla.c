@@ -265,21 +265,6 @@ static float *slot(const struct mla_job *j, int64_t job)
     return attn_slot(j->o, job - j->wave, slots_at(j->sh), slot_elem(j->sh));
 }
 
-/* A segment's rows from token `start` on, as the kernels take them; and how far the rows of the
- * page after that are, or 0 at the end of n_key. */
-static void set_rows(struct kv_block *b, int seg, const struct kv_view *kv,
-                     const struct kv_layer *layer, int64_t start, int64_t n_key)
-{
-    const uint8_t *row = kv_row(kv, layer, seg, start);
-    bool last = start / KV_PAGE_TOK == (n_key - 1) / KV_PAGE_TOK;
-
-    b->seg[seg].row = row;
-    b->seg[seg].row_bytes = (int64_t)layer->row_bytes[seg];
-    b->seg[seg].n = layer->n_elem[seg];
-    b->seg[seg].ahead = last ? 0 : (int64_t)((uintptr_t)kv_row(kv, layer, seg, start + KV_PAGE_TOK)
-                                             - (uintptr_t)row);
-}
-
 /* The queries of n_head heads of row i of the slice: [n_head, lora + rope]. */
 static void gather_queries(const struct mla_job *j, int64_t i, int64_t head, int64_t n_head,
                            float *q, int64_t ld)
@@ -321,9 +306,11 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
         struct attn_page p = { .k = &j->o->k, .pos = j->rows->pos + row, .group = n_head,
                                .start = start, .scale = sh->scale, .n = sh->lora };
         score.n_tok = value.n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
-        set_rows(&score, 0, kv, j->layer, start, n_key);
-        set_rows(&score, 1, kv, j->layer, start, n_key);
-        set_rows(&value, 0, kv, j->layer, start, n_key);
+        const uint8_t *next = start + KV_PAGE_TOK < n_key ? kv->page[start / KV_PAGE_TOK + 1] :
+                              NULL;
+        attn_rows_of(&score, 0, kv, j->layer, 0, start, next);
+        attn_rows_of(&score, 1, kv, j->layer, 1, start, next);
+        attn_rows_of(&value, 0, kv, j->layer, 0, start, next);
         j->o->k.kv_score[j->layer->type](&score);
         attn_weigh_page(&p, state, z, sh->lora, s.score, n_head);
         j->o->k.kv_value[j->layer->type](&value);
