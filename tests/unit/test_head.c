@@ -283,7 +283,8 @@ static bool unchunk(const char *text, size_t step, char *body, size_t *n_body, s
     for (size_t at = 0; at < len; at += used) {
         size_t n = len - at < step ? len - at : step;
         enum chunked_result r = chunked_feed(&c, text + at, n, &used, &data, &n_data);
-        memcpy(body + *n_body, data, r == CHUNKED_DATA ? n_data : 0);
+        if (r == CHUNKED_DATA)
+            memcpy(body + *n_body, data, n_data);
         *n_body += n_data;
         *rest = len - at - used;
         if (r == CHUNKED_DONE || r == CHUNKED_BAD)

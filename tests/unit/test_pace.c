@@ -28,7 +28,7 @@ static double generate(struct pace *p, enum draft_kind kind, struct world w, int
         double s = w.one + k * w.row;
         pace_step(p, k + 1, s);
         bool ok = true;
-        for (int i = 0; i < (k || !guess_s ? (k ? k : 1) : 0) && ok; i++) {
+        for (int i = 0; i < (k ? k : guess_s > 0 ? 0 : 1) && ok; i++) {
             ok = lucky(w.luck);
             pace_seen(p, kind, 4 + i, ok);
             right += ok && k;
