@@ -71,8 +71,9 @@ TILE_INLINE void one_row_##id(const struct tile_mul *m)                         
 /* Up to 256 columns of one or two groups, about to meet a few activation rows. */
 struct few {
     tile_scales scale[FEW_GROUPS][16], offset[FEW_GROUPS][16];  /* of 32-element tiles in a row */
-    const uint8_t *tile[FEW_GROUPS];
+    const uint8_t *tile[FEW_GROUPS], *next[FEW_GROUPS];         /* next: what to ask for */
     int n_tile;
+    bool ask;
     int64_t ld;
 } __attribute__((aligned(64)));
 
@@ -117,7 +118,7 @@ struct few {
         }                                                                                   \
     } while (0)
 
-/* G groups times T activation rows. */
+/* G groups times T activation rows.  The first rows ask for what comes later, little by little. */
 #define FEW_CHUNK(id, G, T)                                                                 \
 static __attribute__((noinline)) void few_chunk_##id##_##G##T(const struct few *f,          \
     const struct block_q8a *const *rows, float *acc)                                        \
@@ -125,20 +126,26 @@ static __attribute__((noinline)) void few_chunk_##id##_##G##T(const struct few *
     enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32 };    \
     __m512 sum[G][T], half[G][T];                                                           \
     const struct block_q8a *x[T];                                                           \
-    const uint8_t *tile[G];                                                                 \
+    const uint8_t *tile[G], *next[G];                                                       \
                                                                                             \
     UNROLL for (int g = 0; g < G; g++)                                                      \
         UNROLL for (int t = 0; t < T; t++)                                                  \
             sum[g][t] = _mm512_loadu_ps(acc + t * f->ld + g * TILE_ROWS);                   \
     UNROLL for (int t = 0; t < T; t++)                                                      \
         x[t] = rows[t];                                                                     \
-    UNROLL for (int g = 0; g < G; g++)                                                      \
+    UNROLL for (int g = 0; g < G; g++) {                                                    \
         tile[g] = f->tile[g];                                                               \
+        next[g] = f->next[g];                                                               \
+    }                                                                                       \
     for (int b = 0; b < f->n_tile; b++) {                                                   \
-        for (int first = 0; first < SUBS; first += id##_OUT)                                \
+        for (int first = 0; first < SUBS; first += id##_OUT) {                              \
+            for (int g = 0; g < G && f->ask; g++, next[g - 1] += TILE_BYTES / SUBS * id##_OUT) \
+                for (int at = 0; at < TILE_BYTES / SUBS * id##_OUT; at += 64)               \
+                    __builtin_prefetch(next[g] + at, 0, 3);                                 \
             UNROLL for (int s = 0; s < id##_OUT; s++)                                       \
                 UNROLL for (int h = 0; h < 2; h++)                                          \
                     FEW_HALF(id, G, T, first + s, h);                                       \
+        }                                                                                   \
         UNROLL for (int t = 0; t < T; t++)                                                  \
             x[t] += SUBS;                                                                   \
         UNROLL for (int g = 0; g < G; g++)                                                  \
@@ -151,12 +158,13 @@ static __attribute__((noinline)) void few_chunk_##id##_##G##T(const struct few *
 
 /* All activation rows times the groups of f. */
 #define FEW_GROUP(id, G)                                                                    \
-TILE_INLINE void few_groups_##id##_##G(const struct tile_mul *m, const struct few *f,       \
+TILE_INLINE void few_groups_##id##_##G(const struct tile_mul *m, struct few *f,             \
                                        int64_t at, float *acc)                              \
 {                                                                                           \
     for (int64_t t = 0; t < m->n_x; t += FEW_TOK, acc += FEW_TOK * f->ld) {                 \
         const struct block_q8a *x[FEW_TOK];                                                 \
         int n_t = m->n_x - t < FEW_TOK ? (int)(m->n_x - t) : FEW_TOK;                       \
+        f->ask = t == 0;                                                                    \
         for (int i = 0; i < n_t; i++)                                                       \
             x[i] = (const struct block_q8a *)m->x[t + i] + at;                              \
         switch (n_t) {                                                                      \
@@ -191,9 +199,9 @@ TILE_INLINE void few_rows_##id(const struct tile_mul *m)                        
                 const uint8_t *tile = m->group + (uint64_t)(first + g) * group_bytes +      \
                                       (uint64_t)(at / SUBS * TILE_BYTES);                   \
                 f.tile[g] = tile;                                                           \
-                ask_ahead(tile + (at / SUBS * TILE_BYTES + TILE_PREFETCH_BYTES <            \
-                                  (int64_t)group_bytes ? 0 : (uint64_t)(n_g - 1) * group_bytes), \
-                          f.n_tile * TILE_BYTES);                                           \
+                f.next[g] = tile + TILE_PREFETCH_BYTES;                                     \
+                if (at / SUBS * TILE_BYTES + TILE_PREFETCH_BYTES >= (int64_t)group_bytes)   \
+                    f.next[g] += (uint64_t)(n_g - 1) * group_bytes;                         \
                 for (int b = 0; b < f.n_tile; b++)                                          \
                     scales_##id(f.scale[g] + b, f.offset[g] + b, tile + b * TILE_BYTES, 0); \
             }                                                                               \
