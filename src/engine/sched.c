@@ -264,9 +264,10 @@ static void keep(struct sched *s, struct sched_seq *q)
     for (struct sched_seq **at = &s->kept, *d; (d = *at);) {
         int64_t same = same_beginning(d, q);
         if (same == d->n_tok || same == q->n_tok) {
+            struct sched_seq *shorter = same == d->n_tok ? d : q;
             *at = d->next;
-            seq_free(s, same == d->n_tok ? d : q);
-            q = same == d->n_tok ? q : d;
+            q = shorter == d ? q : d;
+            seq_free(s, shorter);
         } else {
             at = &d->next;
             n++;
