@@ -73,7 +73,7 @@ static enum err read_options(struct serving *v)
         .cert = opt_text(v->o, OPT_tls_cert), .cert_key = opt_text(v->o, OPT_tls_key),
         .base_path = opt_text(v->o, OPT_base_path), .queue_max = opt_int(v->o, OPT_queue),
         .queue_tok_max = opt_int(v->o, OPT_queue_tokens),
-        .n_seq_max = (int32_t)opt_int(v->o, OPT_parallel),
+        .n_seq_max = (int32_t)opt_int(v->o, OPT_serve_parallel),
         .deadline_s = (double)opt_int(v->o, OPT_deadline),
     };
     if (e == OK && !so->cert != !so->cert_key)
@@ -130,7 +130,7 @@ static enum err read_style(struct serving *v)
 static enum err answer(struct serving *v)
 {
     struct serve_model m = { .created = (int64_t)time(NULL) };
-    int64_t parallel = opt_int(v->o, OPT_parallel);
+    int64_t parallel = opt_int(v->o, OPT_serve_parallel);
     enum err e = load_open(&v->l, v->o, true, load_rows_many(v->o, parallel)), e_run;
 
     if (e == OK)

@@ -34,6 +34,7 @@ void job_free(struct job *j)
         wire_request_release(&j->r);
     buf_release(&j->made);
     buf_release(&j->out);
+    buf_release(&j->rest);
     free(j->bias);
     free(j->asked);
     free(j->seq);
@@ -323,14 +324,17 @@ static void gone(void *arg, enum call_gone why)
 
     (void)why;
     j->call = NULL;
-    worker_drop(j->s, j);
+    if (j->resting)
+        job_free(j);
+    else
+        worker_drop(j->s, j);
 }
 
 static void begin(struct job *j)
 {
     struct wire_event e = { .kind = WIRE_BEGIN };
 
-    call_watch(j->call, &(struct call_watch){ .gone = gone, .arg = j });
+    call_watch(j->call, &(struct call_watch){ gone, serve_room, j });
     for (size_t i = 0; i < j->n_seq; i++)
         j->seq[i].item.party = j->pass.party;
     if (wire_reply_event(&j->reply, &j->made, &e) == OK && j->r.stream) {

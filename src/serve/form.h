@@ -68,6 +68,9 @@ struct job {
     /* the loop's */
     struct call *call;                  /* NULL: it is over */
     bool streaming;
+    struct buf rest;                    /* of a whole reply whose headers went early; from */
+    size_t rest_at;                     /* rest_at on it waits for room, when it is resting */
+    bool resting;
     struct job *next_all, *prev_all;
 };
 
@@ -169,5 +172,8 @@ void worker_drop(struct serve *s, struct job *j);
 
 /* Write what the outbox holds; posted by the engine. */
 void serve_deliver(void *arg);
+
+/* There is room for more of a reply; `arg` is its job. */
+void serve_room(void *arg);
 
 #endif

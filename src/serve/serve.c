@@ -31,7 +31,26 @@ static enum fault authorise(void *arg, struct call *c, int auth)
 
 /* --- replies --------------------------------------------------------------------------------- */
 
-static void write_whole(struct job *j, const struct buf *out, bool ended, bool early, int status)
+enum { PIECE = 16384 };
+
+void serve_room(void *arg)
+{
+    struct job *j = arg;
+    bool room = true;
+
+    while (j->resting && room && j->rest_at < j->rest.len) {
+        size_t n = j->rest.len - j->rest_at;
+        n = n < PIECE ? n : PIECE;
+        room = call_write(j->call, j->rest.data + j->rest_at, n);
+        j->rest_at += n;
+    }
+    if (!j->resting || !room)
+        return;
+    call_end(j->call);
+    job_free(j);
+}
+
+static void write_whole(struct job *j, struct buf *out, bool ended, bool early, int status)
 {
     const char *beat = wire_heartbeat(j->r.dialect, false);
 
@@ -42,8 +61,9 @@ static void write_whole(struct job *j, const struct buf *out, bool ended, bool e
     if (!ended)
         return;
     if (j->streaming) {
-        call_write(j->call, buf_text(out), out->len);
-        call_end(j->call);
+        j->rest = *out;
+        *out = (struct buf){ 0 };
+        j->resting = true;
         return;
     }
     if (status != 200) {
@@ -106,7 +126,10 @@ void serve_deliver(void *arg)
         buf_release(&out);
         if (ended) {
             gate_leave(&s->gate, &j->pass, j->n_answer_tok);
-            job_free(j);
+            if (j->resting)
+                serve_room(j);
+            else
+                job_free(j);
         }
     }
 }
