@@ -231,9 +231,9 @@ int32_t load_rows_many(const struct opt_set *o, int64_t n_seq)
 }
 
 enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
-                      int64_t n_seq, int64_t *n_ctx)
+                      int64_t n_seq, int32_t gap, int64_t *n_ctx)
 {
-    struct stepper_options so = { .n_seq_max = (int32_t)n_seq,
+    struct stepper_options so = { .n_seq_max = (int32_t)n_seq, .gap = gap,
                                   .n_batch = load_rows_many(o, n_seq) };
     int64_t one, fits;
     enum err e = choose_ctx(n_ctx, l, o, 0);

@@ -68,10 +68,11 @@ bool load_wants_mtp(const struct opt_set *o);       /* whether --draft may use a
 MUST_CHECK enum err load_draft(struct loaded *l, struct opt_set *o);
 
 /* What answers n_seq requests at once, each in a context of *n_ctx tokens, which is what a session
- * would have; *out is yours.  KV pages of all together as far as they fit into memory.  The model
- * must take load_rows_many() rows in a step.  Errors: those of load_session(), stepper_new(). */
+ * would have; `gap` is that of stepper_options; *out is yours.  KV pages of all together as far as
+ * they fit into memory.  The model must take load_rows_many() rows in a step.  Errors: those of
+ * load_session(), stepper_new(). */
 MUST_CHECK enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
-                                 int64_t n_seq, int64_t *n_ctx);
+                                 int64_t n_seq, int32_t gap, int64_t *n_ctx);
 int32_t load_rows_many(const struct opt_set *o, int64_t n_seq);
 
 void load_close(struct loaded *l);

@@ -114,8 +114,9 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
 
 static enum err begin(struct batch_run *r, struct batch_line *b)
 {
-    struct stepper_request q = { b->ids.id, b->kind, (int64_t)b->ids.n, r->l.mix, &b->ao.sampling,
-                                 on_token, b };
+    struct stepper_request q = { .id = b->ids.id, .kind = b->kind, .n = (int64_t)b->ids.n,
+                                 .adapter = r->l.mix, .sampling = &b->ao.sampling,
+                                 .token = on_token, .arg = b };
     enum err e;
 
     b->ao.text = answer_texts_add;
@@ -288,7 +289,7 @@ static enum err prepare(struct batch_run *r, struct opt_set *o)
     if (e == OK && opt_text(o, OPT_system) && !r->job.style.chat)
         term_warn("--system is not used: plain text has no place for a system message");
     if (e == OK)
-        e = load_stepper(&r->stepper, &r->l, o, r->parallel, &r->job.n_ctx);
+        e = load_stepper(&r->stepper, &r->l, o, r->parallel, 0, &r->job.n_ctx);
     if (e == OK)
         e = read_first(r);
     if (e == OK)

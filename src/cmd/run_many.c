@@ -54,8 +54,9 @@ static enum err begin_one(struct many *m, int64_t i, const struct tok_list *ids,
                           const unsigned char *kind, const struct answer_options *ao)
 {
     struct one *t = &m->one[i];
-    struct stepper_request r = { ids->id, kind, (int64_t)ids->n, m->l->mix, &t->ao.sampling,
-                                 on_token, t };
+    struct stepper_request r = { .id = ids->id, .kind = kind, .n = (int64_t)ids->n,
+                                 .adapter = m->l->mix, .sampling = &t->ao.sampling,
+                                 .token = on_token, .arg = t };
     enum err e;
 
     t->of = m;
@@ -162,7 +163,7 @@ enum err run_many(struct loaded *l, struct opt_set *o, const struct tok_list *id
 {
     struct many m = { .l = l, .o = o, .n = opt_int(o, OPT_n_answers), .start = clock_s() };
     int64_t parallel = opt_int(o, OPT_parallel);
-    enum err e = load_stepper(&m.stepper, l, o, m.n < parallel ? m.n : parallel, &m.n_ctx);
+    enum err e = load_stepper(&m.stepper, l, o, m.n < parallel ? m.n : parallel, 0, &m.n_ctx);
 
     m.one = calloc((size_t)m.n, sizeof(*m.one));
     if (opt_flag(o, OPT_json))

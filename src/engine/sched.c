@@ -16,12 +16,17 @@ struct sched_seq {
     int64_t n_kv;                       /* tokens computed; KV rows 0 .. n_kv-1 are theirs */
     int64_t n_todo;                     /* rows in the planned step */
     int64_t n_shared;                   /* of the prompt, when it was admitted first */
+    int64_t n_told;                     /* rows whose logits were given, with all_logits */
     int32_t adapter;
-    bool running, asking;
+    uint64_t party;
+    bool running, asking, all_logits;
     void *user;
     struct kv_view kv;
-    struct sched_seq *next;             /* while it waits */
+    struct sched_seq *next;             /* while it waits, or is kept */
 };
+
+/* Each costs a comparison when a request comes; pages bound them too. */
+enum { KEPT_MAX = 64 };
 
 struct sched {
     struct sched_options o;
@@ -29,10 +34,11 @@ struct sched {
     struct sched_seq **run;             /* [n_run], the oldest first */
     int32_t n_run, n_wait;
     struct sched_seq *wait;             /* the oldest first */
-    struct sched_seq *kept;             /* a prompt whose answer is whole, for sharing; or NULL */
+    struct sched_seq *kept;             /* whole ones, for sharing; the latest first */
     struct batch_row *row;              /* [n_row_max] */
     struct kv_view *view;               /* [n_seq_max] */
     struct sched_seq **ask;             /* [n_seq_max] */
+    struct sched_seq **of;              /* [n_seq_max] */
     int32_t n_ask;
     int64_t n_added;
     bool planned;
@@ -53,10 +59,11 @@ enum err sched_new(struct sched **out, struct kv_pool *p, const struct sched_opt
         s->pool = p;
         s->run = calloc(n, sizeof(struct sched_seq *));
         s->ask = calloc(n, sizeof(struct sched_seq *));
+        s->of = calloc(n, sizeof(struct sched_seq *));
         s->view = calloc(n, sizeof(*s->view));
         s->row = calloc((size_t)o->n_row_max, sizeof(*s->row));
     }
-    if (!s || !s->run || !s->ask || !s->view || !s->row) {
+    if (!s || !s->run || !s->ask || !s->of || !s->view || !s->row) {
         sched_free(s);
         return err_set(ERR_NOMEM, "SCHED-01", "no memory to schedule %d sequences", o->n_seq_max);
     }
@@ -84,9 +91,13 @@ void sched_free(struct sched *s)
         next = q->next;
         seq_free(s, q);
     }
-    seq_free(s, s->kept);
+    for (struct sched_seq *q = s->kept, *next; q; q = next) {
+        next = q->next;
+        seq_free(s, q);
+    }
     free(s->run);
     free(s->ask);
+    free(s->of);
     free(s->view);
     free(s->row);
     free(s);
@@ -170,6 +181,8 @@ enum err sched_add(struct sched *s, const struct sched_request *r, struct sched_
         memset(q->kind, TOK_PROMPT, (size_t)r->n);
     q->n_tok = q->n_prompt = r->n;
     q->adapter = r->adapter;
+    q->party = r->party;
+    q->all_logits = r->all_logits;
     q->user = r->user;
     q->number = s->n_added++;
     wait_insert(s, q);
@@ -186,38 +199,84 @@ static int64_t same_beginning(const struct sched_seq *a, const struct sched_seq 
 {
     int64_t n = 0, most = min64(a->n_tok, b->n_tok);
 
-    if (a->adapter != b->adapter)
+    if (a->adapter != b->adapter || a->party != b->party)
         return 0;
     while (n < most && a->token[n] == b->token[n] && a->kind[n] == b->kind[n])
         n++;
     return n;
 }
 
-/* The sequence whose computed tokens give `q` most, all but its last at the most; *n of them.
- * *coming is how many the best of them will have once it has read its text. */
-static const struct sched_seq *find_donor(const struct sched *s, const struct sched_seq *q,
-                                          int64_t *n, int64_t *coming)
-{
-    const struct sched_seq *best = NULL;
+struct donor { const struct sched_seq *seq; int64_t n, coming; };
 
-    *n = *coming = 0;
-    for (int32_t i = -1; i < s->n_run; i++) {
-        const struct sched_seq *d = i < 0 ? s->kept : s->run[i];
-        int64_t same = d ? min64(same_beginning(d, q), q->n_tok - 1) : 0;
-        if (same > *coming)
-            *coming = same;
-        if (d && min64(same, d->n_kv) > *n) {
-            *n = min64(same, d->n_kv);
-            best = d;
-        }
+static void consider(struct donor *best, const struct sched_seq *d, const struct sched_seq *q)
+{
+    int64_t same = min64(same_beginning(d, q), q->n_tok - 1);
+
+    if (same > best->coming)
+        best->coming = same;
+    if (min64(same, d->n_kv) > best->n) {
+        best->n = min64(same, d->n_kv);
+        best->seq = d;
     }
+}
+
+/* The sequence whose computed tokens give `q` most, all but its last at the most; n of them.
+ * `coming` is how many the best of them will have once it has read its text. */
+static struct donor find_donor(const struct sched *s, const struct sched_seq *q)
+{
+    struct donor best = { 0 };
+
+    if (q->all_logits && q->n_told < q->n_prompt - 1)
+        return best;
+    for (const struct sched_seq *d = s->kept; d; d = d->next)
+        consider(&best, d, q);
+    for (int32_t i = 0; i < s->n_run; i++)
+        consider(&best, s->run[i], q);
     return best;
 }
 
+/* The one that was whole first. */
 static void drop_kept(struct sched *s)
 {
-    seq_free(s, s->kept);
-    s->kept = NULL;
+    struct sched_seq **at = &s->kept;
+
+    while ((*at)->next)
+        at = &(*at)->next;
+    seq_free(s, *at);
+    *at = NULL;
+}
+
+/* Pages that dropping them all gives, at least. */
+static int64_t kept_pages(const struct sched *s)
+{
+    int64_t n = 0;
+
+    for (const struct sched_seq *q = s->kept; q; q = q->next)
+        n += kv_pool_alone(s->pool, &q->kv);
+    return n;
+}
+
+/* A whole sequence; of two where one begins the other, the longer. */
+static void keep(struct sched *s, struct sched_seq *q)
+{
+    int n = 0;
+
+    for (struct sched_seq **at = &s->kept, *d; (d = *at);) {
+        int64_t same = same_beginning(d, q);
+        if (same == d->n_tok || same == q->n_tok) {
+            struct sched_seq *shorter = same == d->n_tok ? d : q;
+            *at = d->next;
+            q = shorter == d ? q : d;
+            seq_free(s, shorter);
+        } else {
+            at = &d->next;
+            n++;
+        }
+    }
+    if (n == KEPT_MAX)
+        drop_kept(s);
+    q->next = s->kept;
+    s->kept = q;
 }
 
 /* The next to be admitted: by arrival.  Fairness between callers chooses here. */
@@ -229,21 +288,20 @@ static struct sched_seq *next_waiting(const struct sched *s)
 /* False: it has to wait, for pages or for what another is about to compute. */
 static bool admit(struct sched *s, struct sched_seq *q)
 {
-    int64_t n, coming, need, spare;
-    const struct sched_seq *donor = find_donor(s, q, &n, &coming);
+    struct donor donor = find_donor(s, q);
+    int64_t n = donor.n, coming = donor.coming, need;
 
     if (coming - n >= KV_PAGE_TOK || (coming > n && 2 * (coming - n) >= q->n_tok - n))
         return false;
-    if (donor)
-        kv_pool_share(s->pool, &q->kv, &donor->kv, n);
+    if (donor.seq)
+        kv_pool_share(s->pool, &q->kv, &donor.seq->kv, n);
     /* a page more for each that runs: else it would be preempted soon */
     need = kv_pool_need(s->pool, &q->kv, n, min64(q->n_tok + 1, s->o.n_ctx)) + s->n_run;
-    spare = s->kept ? kv_pool_alone(s->pool, &s->kept->kv) : 0;
-    if (s->n_run && need > kv_pool_unused(s->pool) + spare) {
+    if (s->n_run && need > kv_pool_unused(s->pool) + kept_pages(s)) {
         kv_pool_cut(s->pool, &q->kv, 0);
         return false;
     }
-    if (need > kv_pool_unused(s->pool))
+    while (s->kept && need > kv_pool_unused(s->pool))
         drop_kept(s);
     wait_remove(s, q);
     s->run[s->n_run++] = q;
@@ -283,12 +341,16 @@ static void make_room(struct sched *s)
     ASSERT(s->n_run > 0 || !s->wait);
 }
 
-/* How many rows of a text one reader gets: of those left, of the work left, of the pages. */
-static int64_t chunk(const struct sched *s, const struct sched_seq *q, int64_t rows, int64_t work)
+/* How many rows of a text one reader gets: of those left, of those whose logits may be given
+ * (told), of the work left, of the pages. */
+static int64_t chunk(const struct sched *s, const struct sched_seq *q, int64_t rows, int64_t told,
+                     int64_t work)
 {
     int64_t todo = min64(q->n_tok - q->n_kv, rows), n = 0;
     int64_t pages = q->kv.n_page + kv_pool_unused(s->pool);
 
+    if (q->all_logits)
+        todo = min64(todo, told);
     todo = min64(todo, pages * KV_PAGE_TOK - q->n_kv);
     while (n < todo && work >= sched_row_work(q->n_kv + n))
         work -= sched_row_work(q->n_kv + n++);
@@ -298,7 +360,7 @@ static int64_t chunk(const struct sched *s, const struct sched_seq *q, int64_t r
 /* Rows for every single token, then for the readers; the first reader gets one at least. */
 static void share_rows(struct sched *s, struct sched_step *step)
 {
-    int64_t rows = s->o.n_row_max, work = INT64_MAX;
+    int64_t rows = s->o.n_row_max, told = SCHED_TOLD_MAX, work = INT64_MAX;
     bool first = true;
 
     step->work_alone = s->o.work_step;
@@ -315,7 +377,7 @@ static void share_rows(struct sched *s, struct sched_step *step)
         struct sched_seq *q = s->run[i];
         if (q->n_todo)
             continue;
-        q->n_todo = chunk(s, q, rows, work);
+        q->n_todo = chunk(s, q, rows, told, work);
         if (first && !q->n_todo)
             q->n_todo = 1;
         first = false;
@@ -327,7 +389,13 @@ static void share_rows(struct sched *s, struct sched_step *step)
             work -= sched_row_work(q->n_kv + n);
         }
         rows -= q->n_todo;
+        told -= q->all_logits ? q->n_todo : 0;
     }
+}
+
+static bool wants_logits(const struct sched_seq *q, int64_t k)
+{
+    return k == q->n_tok - 1 || (q->all_logits && k < q->n_prompt && k >= q->n_told);
 }
 
 static void write_rows(struct sched *s, struct sched_step *step)
@@ -342,10 +410,11 @@ static void write_rows(struct sched *s, struct sched_step *step)
         for (int64_t k = q->n_kv; k < q->n_kv + q->n_todo; k++)
             s->row[b->n_row++] = (struct batch_row){
                 .token = q->token[k], .seq = b->n_seq, .pos = k, .kind = q->kind[k],
-                .adapter = q->adapter, .want_logits = k == q->n_tok - 1,
+                .adapter = q->adapter, .want_logits = wants_logits(q, k),
             };
         if (q->n_kv + q->n_todo == q->n_tok)
             s->ask[s->n_ask++] = q;
+        s->of[b->n_seq] = q;
         s->view[b->n_seq++] = q->kv;
     }
 }
@@ -365,6 +434,7 @@ bool sched_plan(struct sched *s, struct sched_step *step)
     share_rows(s, step);
     write_rows(s, step);
     ASSERT(step->batch.n_row > 0 && step->batch.n_row <= s->o.n_row_max);
+    step->seq = s->of;
     step->ask = s->ask;
     step->n_ask = s->n_ask;
     s->planned = true;
@@ -378,6 +448,8 @@ void sched_computed(struct sched *s)
     s->count.n_step++;
     for (int32_t i = 0; i < s->n_run; i++) {
         s->run[i]->n_kv += s->run[i]->n_todo;
+        if (s->run[i]->n_kv > s->run[i]->n_told)
+            s->run[i]->n_told = s->run[i]->n_kv;
         s->count.n_row += s->run[i]->n_todo;
         s->run[i]->n_todo = 0;
     }
@@ -404,11 +476,8 @@ void sched_end(struct sched *s, struct sched_seq *q)
 {
     ASSERT(q->running && !s->planned);
     run_remove(s, q);
-    drop_kept(s);
-    q->n_tok = q->n_prompt;
-    q->n_kv = min64(q->n_kv, q->n_prompt);
-    kv_pool_cut(s->pool, &q->kv, q->n_kv);
-    s->kept = q;
+    q->n_tok = q->n_kv;                 /* its last token is not computed */
+    keep(s, q);
 }
 
 void sched_cancel(struct sched *s, struct sched_seq *q)

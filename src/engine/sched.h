@@ -24,8 +24,9 @@
  * never make a step with such a token cost more than gap times what it costs without them, counted
  * in units of work: work_step for a step, and for each row sched_row_work().
  *
- * A sequence begins with the pages of another one that began with the same tokens of the same
- * kinds and adapter; it waits while another is about to compute a worthwhile part of them.
+ * A sequence begins with the pages of another one, running or whole, that began with the same
+ * tokens of the same kinds, adapter and party; it waits while another is about to compute a
+ * worthwhile part of them.  What is whole is kept while nobody needs its pages, the latest longest.
  */
 #ifndef ENGINE_SCHED_H
 #define ENGINE_SCHED_H
@@ -44,17 +45,23 @@ struct sched_options {
     int32_t gap;                        /* at least 2; 0: readers may take all rows */
 };
 
+/* Rows of texts whose logits are all wanted, in one step: what bounds their memory. */
+enum { SCHED_TOLD_MAX = 64 };
+
 struct sched_request {
     const int32_t *id;                  /* [n], copied */
     const uint8_t *kind;                /* [n], copied; NULL: all prompt */
     int64_t n;
     int32_t adapter;
     void *user;                         /* the caller's: sched_user() */
+    uint64_t party;                     /* nothing is shared between different ones */
+    bool all_logits;                    /* of every row of the prompt: it takes over no pages */
 };
 
 struct sched_step {
     struct batch batch;                 /* borrowed until the next plan */
-    struct sched_seq **ask;             /* [n_ask]: whose logits the step gives, in that order */
+    struct sched_seq **seq;             /* [batch.n_seq]: whose rows they are */
+    struct sched_seq **ask;             /* [n_ask]: whose last row is computed, in that order */
     int32_t n_ask;
     int64_t work;                       /* of the whole step, and of rows of single tokens */
     int64_t work_alone;
@@ -93,7 +100,7 @@ void sched_computed(struct sched *s);
  * then. */
 MUST_CHECK enum err sched_push(struct sched *s, struct sched_seq *q, int32_t id);
 
-/* Its answer is whole: what it was asked is kept for sharing, while there are pages. */
+/* Its answer is whole: what was computed is kept for sharing, while there are pages. */
 void sched_end(struct sched *s, struct sched_seq *q);
 
 /* Not wanted any more, in any state: its pages are free at once.  Not between plan and computed. */

@@ -14,7 +14,9 @@ struct stepper_ticket {
     struct sched_seq *seq;
     struct sampler *sampler;
     stepper_token_fn *token;
+    stepper_prompt_fn *prompt;
     void *arg;
+    const float *logits;                /* of its last row, in this step */
     struct stepper_ticket *prev, *next; /* all live ones */
     int32_t drawn;
     struct err_record failed;           /* of the draw */
@@ -25,7 +27,7 @@ struct stepper {
     struct kv_pool *pool;
     struct sched *sched;
     struct sched_step step;
-    float *logits;                      /* [n_seq_max, n_vocab] */
+    float *logits;                      /* [n_seq_max + SCHED_TOLD_MAX, n_vocab] */
     int32_t n_vocab, n_live;
     int64_t n_ctx;
     struct stepper_ticket *live;
@@ -44,7 +46,8 @@ enum err stepper_new(struct stepper **out, struct model *m, const struct stepper
     s->m = m;
     s->n_vocab = model_info(m)->n_vocab;
     s->n_ctx = o->n_ctx;
-    s->logits = calloc((size_t)o->n_seq_max * (size_t)s->n_vocab, sizeof(*s->logits));
+    s->logits = calloc(((size_t)o->n_seq_max + SCHED_TOLD_MAX) * (size_t)s->n_vocab,
+                       sizeof(*s->logits));
     e = s->logits ? kv_pool_new(&s->pool, model_kv_spec(m)->page_bytes, o->n_page) :
         err_set(ERR_NOMEM, "STEP-02", "no memory for the logits of %d sequences; use a smaller "
                 "--parallel", o->n_seq_max);
@@ -89,7 +92,8 @@ enum err stepper_add(struct stepper *s, const struct stepper_request *r,
 {
     struct sampler_options sampling = *r->sampling;
     struct stepper_ticket *t = calloc(1, sizeof(*t));
-    struct sched_request q = { r->id, r->kind, r->n, r->adapter, t };
+    struct sched_request q = { .id = r->id, .kind = r->kind, .n = r->n, .adapter = r->adapter,
+                               .user = t, .party = r->party, .all_logits = r->prompt };
     enum err e;
 
     if (ticket)
@@ -98,6 +102,7 @@ enum err stepper_add(struct stepper *s, const struct stepper_request *r,
         return err_set(ERR_NOMEM, "STEP-03", "no memory for another request");
     sampling.n_ctx = s->n_ctx;
     t->token = r->token;
+    t->prompt = r->prompt;
     t->arg = r->arg;
     e = sampler_new(&t->sampler, &sampling, s->n_vocab);
     if (e == OK)
@@ -128,8 +133,7 @@ static void draw(void *arg, int64_t i, int thread)
     struct stepper *s = arg;
     struct stepper_ticket *t = sched_user(s->step.ask[i]);
     int64_t n = sched_len(t->seq);
-    enum err e = sampler_next(t->sampler, s->logits + i * s->n_vocab, sched_tokens(t->seq), n, n,
-                              &t->drawn);
+    enum err e = sampler_next(t->sampler, t->logits, sched_tokens(t->seq), n, n, &t->drawn);
 
     (void)thread;
     t->failed.code = OK;
@@ -146,7 +150,7 @@ static enum err hand_over(struct stepper *s, int32_t i)
 
     if (t->failed.code)
         return err_restore(&t->failed);
-    e = t->token(t->arg, t->drawn, s->logits + (int64_t)i * s->n_vocab, sched_len(q), &go_on);
+    e = t->token(t->arg, t->drawn, t->logits, sched_len(q), &go_on);
     if (e == OK && go_on)
         return sched_push(s->sched, q, t->drawn);
     if (e == OK) {
@@ -156,17 +160,37 @@ static enum err hand_over(struct stepper *s, int32_t i)
     return e;
 }
 
+/* Whose each row of logits is: of a prompt's inside they are told, of its end drawn from. */
+static void give_logits(struct stepper *s)
+{
+    const struct batch *b = &s->step.batch;
+    const float *logits = s->logits;
+
+    for (int32_t i = 0; i < b->n_row; i++) {
+        const struct batch_row *r = &b->row[i];
+        struct sched_seq *q = s->step.seq[r->seq];
+        struct stepper_ticket *t = sched_user(q);
+        if (!r->want_logits)
+            continue;
+        if (r->pos + 1 == sched_len(q))
+            t->logits = logits;
+        else
+            t->prompt(t->arg, r->pos + 1, logits);
+        logits += s->n_vocab;
+    }
+}
+
 enum err stepper_step(struct stepper *s, bool *any)
 {
-    struct step_out out = { 0 };
+    struct step_out out = { .logits = s->logits };
     enum err e;
 
     *any = sched_plan(s->sched, &s->step);
     if (!*any)
         return OK;
-    out.logits = s->step.n_ask ? s->logits : NULL;
     if ((e = model_step(s->m, &s->step.batch, &out)))
         return e;
+    give_logits(s);
     sched_computed(s->sched);
     if (s->step.n_ask)
         pool_run(model_pool(s->m), s->step.n_ask, draw, s);
@@ -188,4 +212,10 @@ int32_t stepper_n_live(const struct stepper *s)
 struct sched_counts stepper_counts(const struct stepper *s)
 {
     return sched_counts(s->sched);
+}
+
+struct stepper_load stepper_load(const struct stepper *s)
+{
+    return (struct stepper_load){ kv_pool_total(s->pool), kv_pool_unused(s->pool),
+                                  sched_n_running(s->sched), sched_n_waiting(s->sched) };
 }

@@ -27,6 +27,10 @@ struct stepper_options {
 typedef enum err stepper_token_fn(void *arg, int32_t id, const float *logits, int64_t pos,
                                   bool *go_on);
 
+/* Logits (borrowed) of what follows the prompt's first `pos` tokens, for pos from 1 to n - 1 in
+ * order, before the first token is drawn. */
+typedef void stepper_prompt_fn(void *arg, int64_t pos, const float *logits);
+
 struct stepper_request {
     const int32_t *id;                  /* [n], copied */
     const uint8_t *kind;                /* [n], copied; NULL: all prompt */
@@ -35,6 +39,8 @@ struct stepper_request {
     const struct sampler_options *sampling;     /* n_ctx is the stepper's */
     stepper_token_fn *token;
     void *arg;
+    uint64_t party;                     /* computed prompts are shared inside a party alone */
+    stepper_prompt_fn *prompt;          /* NULL: not wanted; else nothing is taken from others */
 };
 
 /* `m` is borrowed.  On success *out is yours: stepper_free(), which drops unfinished requests.
@@ -58,5 +64,9 @@ MUST_CHECK enum err stepper_step(struct stepper *s, bool *any);
 
 int32_t stepper_n_live(const struct stepper *s);        /* requests without their whole answer */
 struct sched_counts stepper_counts(const struct stepper *s);
+
+/* What is held now. */
+struct stepper_load { int64_t n_page, n_page_unused; int32_t n_running, n_waiting; };
+struct stepper_load stepper_load(const struct stepper *s);
 
 #endif

@@ -352,7 +352,7 @@ static enum err body_stepper(void)
     struct stepper_options o = { .n_ctx = 80, .n_seq_max = 2, .n_batch = 80, .n_page = 4 };
     struct sampler_options sampling = { .temperature = 0, .top_p = 1, .repeat_penalty = 1 };
     static const int32_t id[9] = { 1, 2 };
-    struct stepper_request r = { id, NULL, 3, 0, &sampling, end_soon, NULL };
+    struct stepper_request r = { .id = id, .n = 3, .sampling = &sampling, .token = end_soon };
     struct stepper *s;
     bool any = true;
     enum err e = stepper_new(&s, model, &o);

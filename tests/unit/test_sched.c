@@ -18,6 +18,7 @@ struct client {
     uint8_t kind[N_CTX];
     int64_t n_prompt, n_said, n_max, number;
     int32_t adapter;
+    uint64_t party;
     struct sched_seq *seq;
     bool live, had_row, pushed;
 };
@@ -108,6 +109,7 @@ static void write_prompt(struct sim *s, struct client *c)
             c->prompt[i] = (int32_t)dice(s, N_VOCAB);
     }
     c->adapter = dice(s, 10) == 0;
+    c->party = dice(s, 3);
     c->n_max = 1 + dice(s, 120);
 }
 
@@ -119,7 +121,8 @@ static void arrive(struct sim *s)
             continue;
         memset(c, 0, sizeof(*c));
         write_prompt(s, c);
-        struct sched_request r = { c->prompt, c->kind, c->n_prompt, c->adapter, c };
+        struct sched_request r = { .id = c->prompt, .kind = c->kind, .n = c->n_prompt,
+                                   .adapter = c->adapter, .user = c, .party = c->party };
         cr_assert_eq(sched_add(s->sched, &r, &c->seq), OK, "%s", err_text());
         c->live = true;
         c->number = s->n_arrived++;
@@ -345,6 +348,78 @@ Test(sched, other_kinds_or_adapters_share_nothing)
     cr_assert(sched_plan(s, &step));
     cr_assert_eq(step.batch.n_row, 130 + 130 + 130);
     cr_assert_eq(sched_counts(s).n_shared_tok, 0);
+    sched_free(s);
+    kv_pool_free(p);
+}
+
+/* Work counted: whether another party asked the same changes nothing, running or whole. */
+Test(sched, other_parties_share_nothing_and_one_shares_all)
+{
+    int32_t prompt[130] = { 1 };
+    struct sched_request a = { .id = prompt, .n = 130, .party = 1 }, b = a;
+    struct sched_seq *q;
+    struct sched_step step;
+    struct kv_pool *p;
+    struct sched *s = few(&p, 40);
+
+    b.party = 2;
+    cr_assert_eq(sched_add(s, &a, &q), OK);
+    cr_assert_eq(sched_add(s, &b, &q), OK);
+    cr_assert(sched_plan(s, &step));
+    cr_assert_eq(step.batch.n_row, 130 + 130, "neither waits for the other");
+    sched_computed(s);
+    sched_end(s, step.ask[1]);
+    sched_end(s, step.ask[0]);
+    b.party = 3;
+    cr_assert_eq(sched_add(s, &b, &q), OK);
+    cr_assert(sched_plan(s, &step));
+    cr_assert_eq(step.batch.n_row, 130, "a third one computes all of it");
+    sched_computed(s);
+    sched_end(s, step.ask[0]);
+    cr_assert_eq(sched_counts(s).n_shared_tok, 0);
+    for (int i = 1; i <= 3; i++) {
+        b.party = (uint64_t)i;
+        cr_assert_eq(sched_add(s, &b, &q), OK);
+        cr_assert(sched_plan(s, &step));
+        cr_assert_eq(step.batch.n_row, 1, "its own is kept beside those of others");
+        sched_computed(s);
+        sched_end(s, step.ask[0]);
+    }
+    sched_free(s);
+    kv_pool_free(p);
+}
+
+Test(sched, the_next_turn_of_a_chat_takes_over_the_answer_too)
+{
+    int32_t chat[200] = { 1 }, side[150] = { 2 };
+    uint8_t kind[200] = { 0 };
+    struct sched_request a = { .id = chat, .n = 130 }, b = { .id = side, .n = 150 };
+    struct sched_seq *q;
+    struct sched_step step;
+    struct kv_pool *p;
+    struct sched *s = few(&p, 40);
+
+    cr_assert_eq(sched_add(s, &a, &q), OK);
+    for (int i = 0; i < 20; i++) {
+        cr_assert(sched_plan(s, &step));
+        sched_computed(s);
+        chat[130 + i] = 7 + i;
+        kind[130 + i] = TOK_SAMPLED;
+        cr_assert_eq(sched_push(s, q, 7 + i), OK);
+    }
+    cr_assert(sched_plan(s, &step));
+    sched_computed(s);
+    sched_end(s, q);
+    cr_assert_eq(sched_add(s, &b, &q), OK);
+    cr_assert(sched_plan(s, &step));
+    cr_assert_eq(step.batch.n_row, 150);
+    sched_computed(s);
+    sched_end(s, q);
+    a.n = 170;
+    a.kind = kind;
+    cr_assert_eq(sched_add(s, &a, &q), OK);
+    cr_assert(sched_plan(s, &step));
+    cr_assert_eq(step.batch.n_row, 20, "what came between did not push it out");
     sched_free(s);
     kv_pool_free(p);
 }

@@ -1,6 +1,7 @@
 /* test_stepper.c - answers made together against the same made alone, on golden models. */
 #include <criterion/criterion.h>
 
+#include "engine/logprob.h"
 #include "engine/session.h"
 #include "engine/stepper.h"
 
@@ -93,7 +94,8 @@ static enum err take(void *arg, int32_t id, const float *logits, int64_t pos, bo
 
 static void add(struct stepper *s, struct asked *a, struct stepper_ticket **ticket)
 {
-    struct stepper_request r = { a->prompt, a->kind, a->n_prompt, 0, &a->sampling, take, a };
+    struct stepper_request r = { .id = a->prompt, .kind = a->kind, .n = a->n_prompt,
+                                 .sampling = &a->sampling, .token = take, .arg = a };
 
     cr_assert_eq(stepper_add(s, &r, ticket), OK, "%s", err_text());
 }
@@ -163,6 +165,66 @@ Test(stepper, answers_made_together_are_those_made_alone_with_latents)
     check_model("tests/golden/v3-nano/model-f32.gguf");
 }
 
+struct told { float logprob[N_PROMPT_MAX]; int64_t n; const struct asked *a; int32_t n_vocab; };
+
+static void tell(void *arg, int64_t pos, const float *logits)
+{
+    struct told *t = arg;
+
+    cr_assert_eq(pos, t->n + 1);
+    t->logprob[++t->n] = (float)logprob_of(logprob_norm(logits, t->n_vocab),
+                                           logits[t->a->prompt[pos]]);
+}
+
+static enum err end_at_once(void *arg, int32_t id, const float *logits, int64_t pos, bool *go_on)
+{
+    (void)arg; (void)id; (void)logits; (void)pos;
+    *go_on = false;
+    return OK;
+}
+
+static void all_logits_of(struct stepper *s, struct told *t)
+{
+    struct stepper_request r = { .id = t->a->prompt, .kind = t->a->kind, .n = t->a->n_prompt,
+                                 .sampling = &t->a->sampling, .token = end_at_once, .arg = t,
+                                 .prompt = tell };
+
+    t->n = 0;
+    cr_assert_eq(stepper_add(s, &r, NULL), OK, "%s", err_text());
+}
+
+Test(stepper, a_prompt_s_own_logits_are_told_whole_in_any_company)
+{
+    struct opened f = open_model("tests/golden/llama31-nano/model-f32.gguf");
+    struct stepper_options o = { .n_ctx = N_CTX, .n_seq_max = 6, .n_batch = 64, .n_page = 8 };
+    struct asked a[4];
+    struct told alone = { .n_vocab = model_info(f.m)->n_vocab }, beside[2] = { alone, alone };
+    struct stepper *s;
+    bool any = true;
+
+    for (int i = 0; i < 4; i++)
+        write_request(&a[i], i + 3, alone.n_vocab);
+    alone.a = beside[0].a = beside[1].a = &a[0];
+    cr_assert_eq(stepper_new(&s, f.m, &o), OK);
+    all_logits_of(s, &alone);
+    while (any)
+        cr_assert_eq(stepper_step(s, &any), OK, "%s", err_text());
+    cr_assert_eq(alone.n, a[0].n_prompt - 1);
+    for (int i = 1; i < 4; i++)
+        add(s, &a[i], NULL);
+    all_logits_of(s, &beside[0]);
+    all_logits_of(s, &beside[1]);
+    for (any = true; any;)
+        cr_assert_eq(stepper_step(s, &any), OK, "%s", err_text());
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(beside[i].n, alone.n);
+        cr_assert(!memcmp(beside[i].logprob + 1, alone.logprob + 1,
+                          (size_t)alone.n * sizeof(float)));
+    }
+    stepper_free(s);
+    close_model(&f);
+}
+
 Test(stepper, an_error_of_a_token_function_ends_the_step)
 {
     struct opened f = open_model("tests/golden/llama31-nano/model-f32.gguf");
@@ -196,7 +258,8 @@ Test(stepper, a_sampler_out_of_range_is_refused_when_it_is_asked_for)
 
     write_request(&a, 1, model_info(f.m)->n_vocab);
     a.sampling.top_p = 2;
-    struct stepper_request r = { a.prompt, NULL, a.n_prompt, 0, &a.sampling, take, &a };
+    struct stepper_request r = { .id = a.prompt, .n = a.n_prompt, .sampling = &a.sampling,
+                                 .token = take, .arg = &a };
     cr_assert_eq(stepper_new(&s, f.m, &o), OK);
     cr_assert_eq(stepper_add(s, &r, &t), ERR_ARG);
     cr_assert_null(t);

@@ -1,0 +1,179 @@
+/* form.h - inside serve: what its files share.
+ *
+ *                    .-- event loop's thread --.             .------ engine's thread ------.
+ *   request --> ask.c: read, refused or admitted --queue--> worker.c: stepper, flow.c, wire --.
+ *   reply  <-- serve.c: deliver <-------------------outbox------------------------------------'
+ *
+ * A job belongs to the loop's thread until it is admitted, then to the engine's until it is ended,
+ * then to the loop's again, which frees it.  What both touch is said, and is under the lock.
+ */
+#ifndef SERVE_FORM_H
+#define SERVE_FORM_H
+
+#include "serve/flow.h"
+#include "serve/gate.h"
+#include "serve/queue.h"
+#include "serve/serve.h"
+
+#include "base/term.h"
+#include "http/server.h"
+
+#include <pthread.h>
+
+struct job;
+
+/* A prompt of a request. */
+struct asked { struct tok_list ids; unsigned char *kind; /* NULL: all prompt */ int64_t cached; };
+
+enum seq_state { SEQ_WAITS, SEQ_WORKS, SEQ_ENDED };
+
+/* One answer in the making. */
+struct seq {
+    struct queue_item item;             /* first: a sequence is its item */
+    struct job *job;
+    size_t choice;
+    struct asked *asked;
+    struct flow flow;
+    struct stepper_ticket *ticket;
+    uint64_t seed;
+    enum seq_state state;               /* WAITS -> WORKS under the lock */
+};
+
+struct job {
+    struct serve *s;
+    struct wire_request r;
+    struct wire_reply reply;
+    struct wire_error why;              /* of a failed one */
+    struct gate_pass pass;
+    struct sampler_options sampling;
+    struct asked *asked;                /* [n_asked] */
+    size_t n_asked;
+    struct seq *seq;                    /* [n_seq], choices in order */
+    size_t n_seq, n_ended;
+    struct sampler_bias *bias;
+    int64_t n_max, n_prompt_tok, n_answer_tok, n_think_tok;
+    struct chat_think think;
+    double begun, due;                  /* on clock_s() */
+    bool parsed, failed;
+    char id[64];
+    struct buf made;                    /* of the reply, since it was handed over */
+    struct job *next, *prev;            /* the engine's live ones */
+
+    /* under the lock */
+    struct buf out;
+    bool gone, posted, ended, early;    /* client left; in the outbox; whole; headers must go out */
+    int status;
+    struct job *next_out, *next_fresh;
+
+    /* the loop's */
+    struct call *call;                  /* NULL: it is over */
+    bool streaming;
+    struct buf rest;                    /* of a whole reply whose headers went early; from */
+    size_t rest_at;                     /* rest_at on it waits for room, when it is resting */
+    bool resting;
+    struct job *next_all, *prev_all;
+};
+
+/* Counts and levels for /metrics and /health. */
+struct seen {
+    int64_t n_done, n_cancelled, n_failed, n_late;
+    int64_t n_prompt_tok, n_cached_tok, n_answer_tok;
+    double step_s, first_s;             /* in steps; to first tokens, summed */
+    int64_t n_first;
+    double last_step;                   /* when the last one ended */
+    struct sched_counts counts;
+    struct stepper_load load;
+    int32_t n_work;
+};
+
+struct serve {
+    struct serve_options o;
+    struct server *server;
+    struct route *route;
+    int n_listen;
+
+    /* the loop's */
+    struct gate gate;
+    const struct serve_model *m;        /* NULL while it is loaded */
+    struct job *all;
+    bool draining;
+    int64_t n_asked, n_refused, n_refused_full;
+    double started;
+
+    pthread_t loop;
+    bool loop_started;
+    pthread_mutex_t lock;               /* of all below */
+    pthread_cond_t wake;
+    bool loop_done, posted;
+    struct queue queue;
+    struct job *fresh, *outbox;
+    struct seen seen;
+
+    /* the engine's */
+    const struct serve_model *model;
+    struct job *live;
+    int64_t n_live;
+    bool broken;                        /* the stepper failed: nothing more is answered */
+    struct err_record why_broken;
+};
+
+/* --- refuse.c: errors to replies ------------------------------------------------------------ */
+
+void refuse(struct call *c, const struct wire_error *why);
+void refuse_fault(void *arg, const struct call *c, enum fault f, struct buf *body,
+                  const char **type);
+
+/* What to answer where a function below failed with an error about `param`. */
+void refuse_why(struct wire_error *why, enum err e, const char *param);
+
+/* --- ask.c: a request to a job -------------------------------------------------------------- */
+
+route_fn ask_chat, ask_completion;
+
+/* The model of a request by name; adds x-croft-note.  False: *why. */
+bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_error *why);
+
+/* The model, or NULL and the call has its 503. */
+const struct serve_model *ask_ready(struct serve *s, struct call *c);
+
+void job_free(struct job *j);
+
+/* --- prompt.c: messages and prompts to tokens ------------------------------------------------ */
+
+/* The conversation as text; j->think of it.  Errors: ARG with *why. */
+MUST_CHECK enum err prompt_render(const struct serve_model *m, const struct wire_request *r,
+                                  struct chat_text *out, struct chat_think *think,
+                                  struct wire_error *why);
+
+/* *a must be zeroed.  Errors: ARG with *why. */
+MUST_CHECK enum err prompt_chat_ids(const struct serve_model *m, const struct wire_request *r,
+                                    struct asked *a, struct chat_think *think,
+                                    struct wire_error *why);
+MUST_CHECK enum err prompt_ids(const struct serve_model *m, const struct wire_prompt *p,
+                               const char *param, struct asked *a, struct wire_error *why);
+
+/* --- small.c: the other routes --------------------------------------------------------------- */
+
+route_fn small_models, small_model, small_live, small_ready, small_metrics, small_tokenize,
+         small_detokenize, small_template, small_props;
+
+/* --- worker.c: the engine's thread ----------------------------------------------------------- */
+
+/* Turns until the loop's thread has ended. */
+void worker_run(struct serve *s, const struct serve_model *m);
+
+/* A job that was admitted, its sequences put into the queue.  From the loop's thread. */
+void worker_give(struct serve *s, struct job *j);
+
+/* Its client left.  From the loop's thread. */
+void worker_drop(struct serve *s, struct job *j);
+
+/* --- serve.c --------------------------------------------------------------------------------- */
+
+/* Write what the outbox holds; posted by the engine. */
+void serve_deliver(void *arg);
+
+/* There is room for more of a reply; `arg` is its job. */
+void serve_room(void *arg);
+
+#endif
