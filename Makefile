@@ -6,7 +6,7 @@ PREFIX   ?= /usr/local
 JOBS     ?= $(shell nproc)
 V        ?=                             # V=1 shows the commands
 run       = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
-PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto
+PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto libcyaml
 SANITIZE  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VERSION  := $(shell cat VERSION)
 
@@ -140,7 +140,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64 or draft
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft or gateway-policy
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 # PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.

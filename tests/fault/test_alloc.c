@@ -2,7 +2,8 @@
  * adapter_open(), safetensors_open(), session_save(), session_load(), speculate_new(),
  * sampler_new(), of answering many with a stepper, and of text: jinja_parse() and jinja_render(),
  * tokenizer_from_json(), chat_open_template() and chat_render(), of packing weights into memory and
- * into a file, of requests and replies (wire_bodies.c), and of a server and its requests
+ * into a file, of requests and replies (wire_bodies.c), of a gateway's configuration and its proof
+ * (gateway_bodies.c), and of a server and its requests
  * (http_faults.c), fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
@@ -24,6 +25,7 @@
 #include "text/chat.h"
 #include "text/jinja.h"
 
+#include "gateway_bodies.h"
 #include "wire_bodies.h"
 
 #include "../unit/adapter_cases.h"
@@ -687,6 +689,8 @@ int main(void)
         { "wire_reply, whole", body_wire_whole },
         { "wire_embeddings_write", body_wire_embeddings },
         { "keys_load", http_body_keys },
+        { "config_parse, policy_new, prove", body_gateway },
+        { "pattern_new, pattern_found", body_pattern },
     };
     int bad = 0;
 
