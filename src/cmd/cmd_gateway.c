@@ -1,6 +1,7 @@
 /* cmd_gateway.c - `croft gateway`: prints a configuration to begin with, checks and proves one. */
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
+#include "cmd/gateway_cost.h"
 #include "cmd/json_text.h"
 
 #include "base/term.h"
@@ -165,5 +166,8 @@ enum err cmd_gateway(struct opt_set *o)
         return gateway_init(o);
     if (!strcmp(what, "check"))
         return gateway_check(o);
-    return err_set(ERR_ARG, "GCMD-04", "croft gateway cannot '%.40s'; it can init and check", what);
+    if (!strcmp(what, "cost"))
+        return gateway_cost(o);
+    return err_set(ERR_ARG, "GCMD-04", "croft gateway cannot '%.40s'; it can init, check and cost",
+                   what);
 }

@@ -27,6 +27,7 @@
 
 #include "gateway_bodies.h"
 #include "wire_bodies.h"
+#include "price_bodies.h"
 
 #include "../unit/adapter_cases.h"
 #include "../unit/gguf_build.h"
@@ -683,6 +684,8 @@ int main(void)
         { "chat_open, chat_render, interpreted", body_chat_template },
         { "chat_open, chat_render, confirmed", body_chat_own },
         { "chat_render, calls and tools", body_chat_calls },
+        { "prices_parse", body_prices },
+        { "usage_parse", body_usage },
         { "wire_parse, a conversation", body_wire_chat },
         { "wire_parse, prompts", body_wire_prompt },
         { "wire_reply, a stream", body_wire_stream },
