@@ -14,8 +14,10 @@ static void check_cost(const struct price *p, enum price_tier tier)
 
     for (int id = 0; id < PRICE_N; id++)
         u.n[id] = id + 1;
-    memcpy(u.geo, tier & 2 ? "us" : "", 3);
-    memcpy(u.residency, tier & 4 ? "eu" : "", 3);
+    if (tier & 2)
+        memcpy(u.geo, "us", 3);
+    if (tier & 4)
+        memcpy(u.residency, "eu", 3);
     if (cost_of(&c, p, &u) != OK)
         return;
     for (int i = 0; i < c.n; i++) {
