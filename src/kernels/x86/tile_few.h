@@ -22,52 +22,6 @@ TILE_INLINE __m512i first_sum(int32_t bias, int center)
            _mm512_srai_epi32(v, (unsigned)(7 - __builtin_ctz((unsigned)center)));
 }
 
-/* 32 elements of one activation row. */
-#define ADD_32(id, to, tile, s, x, row_scale, row_offset)                                          \
-    do {                                                                                    \
-        __m512 half = _mm512_setzero_ps();                                                  \
-        UNROLL for (int h = 0; h < 2; h++) {                                                \
-            __m512i d = first_sum((x)->bias[h], id##_CENTER);                               \
-            int at = id##_KIND & 1 ? 2 * (s) + h : (s);                                     \
-            UNROLL for (int i = 0; i < 4; i++) {                                            \
-                vec_u v = quad_##id(tile, 0, s, 4 * h + i);                                 \
-                d = _mm512_dpbusd_epi32(d, (__m512i)(id##_CENTER == 128 ? v ^ 0x80808080u : v), \
-                                        words((x)->q + 16 * h + 4 * i));                    \
-            }                                                                               \
-            __m512 f = _mm512_cvtepi32_ps(d), by = _mm512_set1_ps((x)->scale[h]);           \
-            if (id##_KIND & 1)                                                              \
-                to = _mm512_fmadd_ps(_mm512_load_ps((scale)[at]), _mm512_mul_ps(f, by), to); \
-            else                                                                            \
-                half = h ? _mm512_fmadd_ps(f, by, half) : _mm512_mul_ps(f, by);             \
-            if (id##_KIND == 3)                                                             \
-                to = _mm512_fmadd_ps(_mm512_load_ps((offset)[at]),                         \
-                                      _mm512_set1_ps((x)->sum[h]), to);                    \
-        }                                                                                   \
-        if (!(id##_KIND & 1))                                                               \
-            to = _mm512_fmadd_ps(_mm512_load_ps((scale)[s]), half, to);                   \
-        if (id##_KIND == 2)                                                                 \
-            to = _mm512_fmadd_ps(_mm512_load_ps((offset)[s]), _mm512_set1_ps((x)->sum32), to); \
-    } while (0)
-
-#define ONE_ROW(id)                                                                         \
-TILE_INLINE void one_row_##id(const struct tile_mul *m)                                     \
-{                                                                                           \
-    enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32 };    \
-    tile_scales scale[16] __attribute__((aligned(64))), offset[16] __attribute__((aligned(64))); \
-    const uint8_t *tile = m->group;                                                         \
-                                                                                            \
-    for (int g = 0; g < m->n_group; g++) {                                                  \
-        const struct block_q8a *x = m->x[0];                                                \
-        __m512 sum = _mm512_setzero_ps();                                                   \
-        for (int64_t n = m->n; n > 0; n -= id##_ELEMS, tile += TILE_BYTES, x += SUBS) {     \
-            ask_ahead(tile, TILE_BYTES);                                                    \
-            scales_##id(scale, offset, tile, 0);                                            \
-            UNROLL for (int s = 0; s < SUBS; s++)                                           \
-                ADD_32(id, sum, tile, s, x + s, scale, offset);                             \
-        }                                                                                   \
-        _mm512_storeu_ps(m->y[0] + g * TILE_ROWS, sum);                                     \
-    }                                                                                       \
-}
 /* Up to 256 columns of one or two groups, about to meet a few activation rows. */
 struct few {
     tile_scales scale[FEW_GROUPS][16], offset[FEW_GROUPS][16];  /* of 32-element tiles in a row */
@@ -118,6 +72,28 @@ struct few {
         }                                                                                   \
     } while (0)
 
+/* One row has its sum in a register from the first column to the last. */
+#define ONE_ROW(id)                                                                         \
+TILE_INLINE void one_row_##id(const struct tile_mul *m)                                     \
+{                                                                                           \
+    enum { TILE_BYTES = TILE_ROWS * sizeof(struct block_##id), SUBS = id##_ELEMS / 32, b = 0 }; \
+    const uint8_t *tile[1] = { m->group };                                                  \
+    struct few own, *f = &own;                                                              \
+                                                                                            \
+    for (int group = 0; group < m->n_group; group++) {                                      \
+        const struct block_q8a *x[1] = { m->x[0] };                                         \
+        __m512 sum[1][1] = { { _mm512_setzero_ps() } }, half[1][1];                         \
+        for (int64_t n = m->n; n > 0; n -= id##_ELEMS, tile[0] += TILE_BYTES, x[0] += SUBS) { \
+            ask_ahead(tile[0], TILE_BYTES);                                                 \
+            scales_##id(f->scale[0], f->offset[0], tile[0], 0);                             \
+            UNROLL for (int s = 0; s < SUBS; s++)                                           \
+                UNROLL for (int h = 0; h < 2; h++)                                          \
+                    FEW_HALF(id, 1, 1, s, h);                                               \
+        }                                                                                   \
+        _mm512_storeu_ps(m->y[0] + group * TILE_ROWS, sum[0][0]);                           \
+    }                                                                                       \
+}
+
 /* G groups times T activation rows.  The first rows ask for what comes later, little by little. */
 #define FEW_CHUNK(id, G, T)                                                                 \
 static __attribute__((noinline)) void few_chunk_##id##_##G##T(const struct few *f,          \
@@ -139,9 +115,11 @@ static __attribute__((noinline)) void few_chunk_##id##_##G##T(const struct few *
     }                                                                                       \
     for (int b = 0; b < f->n_tile; b++) {                                                   \
         for (int first = 0; first < SUBS; first += id##_OUT) {                              \
-            for (int g = 0; g < G && f->ask; g++, next[g - 1] += TILE_BYTES / SUBS * id##_OUT) \
+            for (int g = 0; g < G && f->ask; g++) {                                         \
                 for (int at = 0; at < TILE_BYTES / SUBS * id##_OUT; at += 64)               \
                     __builtin_prefetch(next[g] + at, 0, 3);                                 \
+                next[g] += TILE_BYTES / SUBS * id##_OUT;                                    \
+            }                                                                               \
             UNROLL for (int s = 0; s < id##_OUT; s++)                                       \
                 UNROLL for (int h = 0; h < 2; h++)                                          \
                     FEW_HALF(id, G, T, first + s, h);                                       \
