@@ -5,21 +5,14 @@
  */
 #include "http/chunked.h"
 
-enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, END_CR, END_LF, DIGITS_MAX = 8 };
+#include "base/hex.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, END_CR, END_LF, DIGITS_MAX = 8 };
 
 /* One byte of framing; false when it cannot stand there. */
 static int step(struct chunked *c, char byte)
 {
-    int digit = hex_digit(byte);
+    int digit = hex_value(byte);
 
     switch (c->state) {
     case SIZE:

@@ -4,6 +4,7 @@
 #include "http/keys_form.h"
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/json.h"
 
 #include <stdlib.h>
@@ -50,10 +51,8 @@ static bool read_hex(uint8_t out[SHA256_BYTES], const json_t *j)
 
     if (!s || strlen(s) != 2 * SHA256_BYTES || strspn(s, "0123456789abcdef") != 2 * SHA256_BYTES)
         return false;
-    for (int i = 0; i < SHA256_BYTES; i++) {
-        char two[3] = { s[2 * i], s[2 * i + 1], '\0' };
-        out[i] = (uint8_t)strtoul(two, NULL, 16);
-    }
+    for (int i = 0; i < SHA256_BYTES; i++)
+        out[i] = (uint8_t)(hex_value(s[2 * i]) * 16 + hex_value(s[2 * i + 1]));
     return true;
 }
 

@@ -2,21 +2,14 @@
  * cannot make another path than the one somebody in front of us saw. */
 #include "http/target.h"
 
+#include "base/hex.h"
+
 #include <string.h>
 #include <strings.h>
 
 static bool is_alnum(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* ":1" to ":65535", or nothing. */
@@ -41,7 +34,7 @@ bool target_host_ok(struct piece host)
     size_t n = 0;
 
     if (host.len && host.at[0] == '[') {
-        for (n = 1; n < host.len && (hex_digit(host.at[n]) >= 0 || strchr(":.", host.at[n])); n++)
+        for (n = 1; n < host.len && (hex_value(host.at[n]) >= 0 || strchr(":.", host.at[n])); n++)
             ;
         if (n < 3 || n == host.len || host.at[n++] != ']')
             return false;
@@ -73,8 +66,8 @@ static enum fault add_segment(struct head *h, const char *at, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = at[i];
         if (c == '%') {
-            int high = i + 2 < len ? hex_digit(at[i + 1]) : -1;
-            int low = i + 2 < len ? hex_digit(at[i + 2]) : -1;
+            int high = i + 2 < len ? hex_value(at[i + 1]) : -1;
+            int low = i + 2 < len ? hex_value(at[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return FAULT_escape;
             c = (char)(high << 4 | low);

@@ -4,6 +4,8 @@
 #include "text/jinja_run.h"
 #include "text/utf8.h"
 
+#include "base/hex.h"
+
 #include <string.h>
 
 static struct jx_expr *new_expr(struct jx_parser *p, enum jx_expr_kind kind)
@@ -21,12 +23,6 @@ static struct jx_expr **append(struct jx_expr *list, struct jx_expr **tail, stru
     *tail = e;
     list->n++;
     return &e->next;
-}
-
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-           c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* The code of \xHH, \uHHHH, \UHHHHHHHH at `at`, behind the letter; -1 when it is none. */

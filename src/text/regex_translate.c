@@ -9,6 +9,7 @@
  * After every repeat and group stands (?C1), see regex.c. */
 #include "text/regex.h"
 
+#include "base/hex.h"
 #include "text/utf8.h"
 
 #include <stdio.h>
@@ -96,14 +97,6 @@ static enum err put_literal(struct parse *p, uint32_t code, size_t from)
 }
 
 /* ---- escapes ---- */
-
-static int hex_value(int c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Hexadecimal digits from p->at: at least one, at most `max`. */
 static enum err read_hex(struct parse *p, int min, int max, size_t from, uint32_t *code)

@@ -5,6 +5,7 @@
  * file is checked against the vocabulary before it is used as an index. */
 #include "text/vocab.h"
 
+#include "base/hex.h"
 #include "base/term.h"
 #include "text/utf8.h"
 
@@ -43,21 +44,14 @@ int letter_byte(uint32_t code)
     return byte_letter((uint8_t)code) == code ? (int)code : -1;
 }
 
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789ABCDEFabcdef", *at = c ? strchr(digits, c) : NULL;
-
-    return !at ? -1 : at - digits < 16 ? (int)(at - digits) : (int)(at - digits) - 6;
-}
-
 int byte_token_value(const char *text, size_t len)
 {
     int high, low;
 
     if (len != 6 || memcmp(text, "<0x", 3) || text[5] != '>')
         return -1;
-    high = hex_digit(text[3]);
-    low = hex_digit(text[4]);
+    high = hex_value(text[3]);
+    low = hex_value(text[4]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
