@@ -237,23 +237,29 @@ void small_tokenize(struct call *c, void *arg)
     tok_list_release(&ids);
 }
 
-/* {"content": text, "prompt": text}: the same for readers of both spellings. */
-static void reply_texts(struct call *c, const char *a, const char *b, const struct buf *text)
+/* The object, which is dropped; NULL: no memory. */
+static void reply_object(struct call *c, json_t *o)
 {
-    json_t *o = json_pack("{s:s%}", a, buf_text(text), text->len);
-    char *written = NULL;
+    char *written = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
-    if (o && b && json_object_set_new(o, b, json_stringn(buf_text(text), text->len))) {
-        json_decref(o);
-        o = NULL;
-    }
-    written = o && !text->broken ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (written)
         call_reply(c, 200, "application/json", written, strlen(written));
     else
         call_fail(c, FAULT_memory);
     free(written);
+}
+
+/* {"content": text, "prompt": text}: the same for readers of both spellings. */
+static void reply_texts(struct call *c, const char *a, const char *b, const struct buf *text)
+{
+    json_t *o = text->broken ? NULL : json_pack("{s:s%}", a, buf_text(text), text->len);
+
+    if (o && b && json_object_set_new(o, b, json_stringn(buf_text(text), text->len))) {
+        json_decref(o);
+        o = NULL;
+    }
+    reply_object(c, o);
 }
 
 void small_detokenize(struct call *c, void *arg)
@@ -314,21 +320,13 @@ void small_props(struct call *c, void *arg)
 {
     struct serve *s = arg;
     const struct serve_model *m = ask_ready(s, c);
-    json_t *o;
-    char *written;
 
     if (!m)
         return;
-    o = json_pack("{s:s, s:s, s:i, s:{s:I}, s:s, s:b}", "model_alias", s->o.id, "build_info",
-                  s->o.fingerprint, "total_slots", (int)s->o.n_seq_max,
-                  "default_generation_settings", "n_ctx", (json_int_t)m->n_ctx, "chat_format",
-                  chat_format_name(m->chat ? chat_info(m->chat)->format : CHAT_NONE), "thinks",
-                  m->chat && chat_think(m->chat, true).can);
-    written = o ? json_dumps(o, JSON_COMPACT) : NULL;
-    json_decref(o);
-    if (written)
-        call_reply(c, 200, "application/json", written, strlen(written));
-    else
-        call_fail(c, FAULT_memory);
-    free(written);
+    reply_object(c, json_pack(
+        "{s:s, s:s, s:i, s:{s:I}, s:s, s:b}", "model_alias", s->o.id, "build_info",
+        s->o.fingerprint, "total_slots", (int)s->o.n_seq_max, "default_generation_settings",
+        "n_ctx", (json_int_t)m->n_ctx, "chat_format",
+        chat_format_name(m->chat ? chat_info(m->chat)->format : CHAT_NONE), "thinks",
+        m->chat && chat_think(m->chat, true).can));
 }
