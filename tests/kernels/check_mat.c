@@ -19,6 +19,24 @@ static void fill_matrix(float *x, int64_t m, int64_t n, int64_t ld, enum kind ki
 
 struct mat_shape { int64_t m, n, k, more; };
 
+/* That some columns of each row of the result are the same alone and moved. */
+static void check_parts(struct found *f, mat_mul_fn *fast, const struct mat_shape *s,
+                        const float *a, const float *b, const float *start, const float *got,
+                        float *other, bool add)
+{
+    int64_t la = s->k + s->more, lb = s->n + s->more;
+
+    for (int64_t i = 0; i < s->m && !f->bad; i++) {
+        int64_t j = (int64_t)(check_random() % (uint64_t)s->n), cols = (s->n - j + 1) / 2;
+        const float *want = got + i * lb + j;
+        memcpy(other, start + i * lb + j, (size_t)cols * sizeof(float));
+        fast(other, lb, a + i * la, la, b + j, lb, 1, cols, s->k, add);
+        for (int64_t l = 0; l < cols; l++)
+            check_differ(f, !check_same_f32(other[l], want[l]), "part of the result", want[l],
+                         other[l]);
+    }
+}
+
 /* Values, and that a row of the result is the same alone, moved, or with k cut in two. */
 static void check_mat_shape(struct found *f, mat_mul_fn *fast, const struct kernels *ref,
                             const struct mat_shape *s, enum kind kind, bool add)
@@ -49,14 +67,7 @@ static void check_mat_shape(struct found *f, mat_mul_fn *fast, const struct kern
             check_differ(f, !check_same_f32((float)g, other[i * lc + j]), "k in two parts", g,
                          other[i * lc + j]);
         }
-    for (int64_t i = 0; i < m && !f->bad; i++) {
-        int64_t j = (int64_t)(check_random() % (uint64_t)n), cols = (n - j + 1) / 2;
-        memcpy(other, start + i * lc + j, (size_t)cols * sizeof(float));
-        fast(other, lc, a + i * la, la, b + j, lb, 1, cols, k, add);
-        for (int64_t l = 0; l < cols; l++)
-            check_differ(f, !check_same_f32(other[l], got[i * lc + j + l]), "part of the result",
-                         got[i * lc + j + l], other[l]);
-    }
+    check_parts(f, fast, s, a, b, start, got, other, add);
 }
 
 /* m rows of n pairs of bf16, and the same as f32 [m, 2n]. */
@@ -102,14 +113,7 @@ static void check_bf16_shape(struct found *f, mat_mul_fn *fast, const struct ker
             check_differ(f, !check_same_f32(got[i * lc + j], other[i * lc + j]), "k in two parts",
                          got[i * lc + j], other[i * lc + j]);
         }
-    for (int64_t i = 0; i < m && !f->bad; i++) {
-        int64_t j = (int64_t)(check_random() % (uint64_t)n), cols = (n - j + 1) / 2;
-        memcpy(other, start + i * lc + j, (size_t)cols * sizeof(float));
-        fast(other, lc, a + i * la, la, b + j, lb, 1, cols, k, add);
-        for (int64_t l = 0; l < cols; l++)
-            check_differ(f, !check_same_f32(other[l], got[i * lc + j + l]), "part of the result",
-                         got[i * lc + j + l], other[l]);
-    }
+    check_parts(f, fast, s, a, b, start, got, other, add);
 }
 
 static struct found bench_mat(mat_mul_fn *fast, const struct kernels *ref)
