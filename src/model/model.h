@@ -5,8 +5,9 @@
  * same bits whatever is beside it in the batch, however a prompt was cut, and for any number of
  * threads (per instruction-set level).
  *
- * Kinds: prompt tokens are computed in MLA's expanded form, sampled tokens in the absorbed one;
- * the two round differently, so the kind belongs to the token and is remembered with its KV.
+ * Kinds: attention of prompt tokens works on unpacked pages (MLA's expanded form), that of sampled
+ * tokens on the cache's own rows (its absorbed form); the two round differently, so the kind
+ * belongs to the token and is remembered with its KV.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
