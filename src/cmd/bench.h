@@ -130,8 +130,9 @@ json_t *bench_json_about(const struct loaded *l, const struct opt_set *o);
 /* The whole result, with a newline.  Errors: NOMEM. */
 MUST_CHECK enum err bench_json_write(struct buf *out, const struct bench *b);
 
-/* Add what another process wrote about one row to that row: one run.  Errors: FORMAT. */
-MUST_CHECK enum err bench_json_take(struct bench_row *r, int run, const json_t *written);
+/* Add what another process wrote about a row, an element of "rows", to it: one run.
+ * Errors: FORMAT. */
+MUST_CHECK enum err bench_json_take(struct bench_row *r, int run, const json_t *row);
 
 /* Read an earlier result, before anything is measured for it.
  * Errors: MISSING, IO, FORMAT (not such a file, no row in common), NOMEM. */

@@ -212,9 +212,9 @@ static enum err take_profile(struct bench_row *r, const json_t *j)
     return OK;
 }
 
-enum err bench_json_take(struct bench_row *r, int run, const json_t *written)
+enum err bench_json_take(struct bench_row *r, int run, const json_t *row)
 {
-    const json_t *row = json_array_get(json_object_get(written, "rows"), 0), *profile;
+    const json_t *profile;
     double rate = json_number_value(json_object_get(row, "tok_per_s"));
 
     if (!(rate > 0))

@@ -2,8 +2,9 @@
  *
  *   warm-ups: ours, theirs, ours, theirs      then pairs that count: ours, theirs, ours, theirs ...
  *
- * The peer's turn measures with flash attention off and on; one that was far behind in every
- * warm-up is not run again.  With --parallel a decode row is measured with llama-batched-bench,
+ * The peer's turn measures with flash attention off and on; one that was far behind in a warm-up
+ * is not run again.  A prompt and a decode behind the same depth share their turns: the peer fills
+ * that depth once for both.  With --parallel a decode row is measured with llama-batched-bench,
  * which takes one way at a time.  A turn beside too much other work is repeated a few times, all
  * together at most as often as there are turns, and the quietest of them is taken.
  */
@@ -34,6 +35,9 @@ struct duel {
     int64_t n_repeat;                   /* that are left */
 };
 
+/* What a turn measures: a prompt, a decode, or both behind one depth. */
+struct pairing { struct bench_row *row[2]; };
+
 /* A command line; words of numbers live in `text`. */
 struct args { const char *v[ARGS_MAX + 1]; int n; char text[16][TEXT]; int n_text; };
 
@@ -52,9 +56,20 @@ static void add_number(struct args *a, const char *flag, int64_t n)
     add(a, a->text[a->n_text++]);
 }
 
-static void our_args(struct args *a, const struct duel *d, const struct bench_row *r)
+static const struct bench_row *any_row(const struct pairing *p)
+{
+    return p->row[false] ? p->row[false] : p->row[true];
+}
+
+static int64_t length(const struct bench_row *r)
+{
+    return r ? r->n : 0;
+}
+
+static void our_args(struct args *a, const struct duel *d, const struct pairing *p)
 {
     const struct opt_set *o = d->o;
+    const struct bench_row *prompt = p->row[false], *decode = p->row[true], *r = any_row(p);
 
     add(a, "/proc/self/exe");
     add(a, "bench");
@@ -79,12 +94,12 @@ static void our_args(struct args *a, const struct duel *d, const struct bench_ro
     add_number(a, "--ctx-size", opt_int(o, OPT_ctx_size));
     add_number(a, "--repetitions", 1);
     add_number(a, "--threads", r->n_thread);
-    add_number(a, "--n-prompt", r->decode ? 0 : r->n);
-    add_number(a, "--n-gen", r->decode ? r->n : 0);
+    add_number(a, "--n-prompt", length(prompt));
+    add_number(a, "--n-gen", length(decode));
     add_number(a, "--n-depth", r->depth);
-    add_number(a, "--batch-size", r->batch ? r->batch : d->b->batch_first);
-    if (r->decode)
-        add_number(a, "--parallel", r->n_seq);
+    add_number(a, "--batch-size", prompt ? prompt->batch : d->b->batch_first);
+    if (decode)
+        add_number(a, "--parallel", decode->n_seq);
 }
 
 static bool is_batched(const struct duel *d, const struct bench_row *r)
@@ -117,9 +132,11 @@ static void batched_args(struct args *a, const struct duel *d, const struct benc
     add_number(a, "-npl", r->n_seq);
 }
 
-static void their_args(struct args *a, const struct duel *d, const struct bench_row *r,
+static void their_args(struct args *a, const struct duel *d, const struct pairing *p,
                        const char *flash, const char *kv)
 {
+    const struct bench_row *r = any_row(p);
+
     add(a, d->program[false]);
     add(a, "-m");
     add(a, d->path);
@@ -131,14 +148,14 @@ static void their_args(struct args *a, const struct duel *d, const struct bench_
     add(a, kv);
     add(a, "-ctv");
     add(a, kv);
-    if (d->b->all_logits && !r->decode) {
+    if (d->b->all_logits && p->row[false]) {
         add(a, "-embd");
         add(a, "1");
     }
     add_number(a, "-r", 1);
     add_number(a, "-t", r->n_thread);
-    add_number(a, "-p", r->decode ? 0 : r->n);
-    add_number(a, "-n", r->decode ? r->n : 0);
+    add_number(a, "-p", length(p->row[false]));
+    add_number(a, "-n", length(p->row[true]));
     add_number(a, "-d", r->depth);
 }
 
@@ -202,34 +219,45 @@ static void take_about(struct bench *b, const json_t *j)
     json_object_del(b->about, "all_logits");
 }
 
-/* run < 0: a warm-up, of which only the settings are kept. */
-static enum err our_turn(struct duel *d, struct bench_row *r, int run)
+/* One row of what our process wrote; run < 0: a warm-up, of which only the settings are kept. */
+static enum err take_row(struct bench_row *r, int run, const json_t *row, double others)
+{
+    struct bench_row warm = { .rate = &(double){ 0 } };
+    enum err e = bench_json_take(run < 0 ? &warm : r, run < 0 ? 0 : run, row);
+
+    if (e == OK && run < 0)
+        r->n_thread = warm.n_thread;
+    else if (e == OK && others > r->others)
+        r->others = others;
+    profile_free(warm.profile);
+    return e;
+}
+
+static enum err our_turn(struct duel *d, const struct pairing *p, int run)
 {
     struct args a = { .n = 0 };
-    struct bench_row warm = { .rate = &(double){ 0 } };
     double others;
+    size_t n = 0;
     json_t *j;
     enum err e;
 
-    our_args(&a, d, r);
+    our_args(&a, d, p);
     e = quiet_turn(d, &a, &j, &others);
+    for (int k = 0; k < 2 && e == OK; k++)
+        if (p->row[k])
+            e = take_row(p->row[k], run, json_array_get(json_object_get(j, "rows"), n++), others);
     if (e == OK)
-        e = bench_json_take(run < 0 ? &warm : r, run < 0 ? 0 : run, j);
-    if (e == OK) {
         take_about(d->b, j);
-        if (run < 0)
-            r->n_thread = warm.n_thread;
-        else if (others > r->others)
-            r->others = others;
-    }
-    profile_free(warm.profile);
     json_decref(j);
     return e;
 }
 
+/* The peer's speeds in one turn: [decode][flash attention]; 0: not measured. */
+struct speeds { double of[2][2]; };
+
 /* Both ways in one process. */
-static enum err plain_turn(struct duel *d, const struct bench_row *r, const bool use[2],
-                           const char *kv, double rate[2], double *others)
+static enum err plain_turn(struct duel *d, const struct pairing *p, const bool use[2],
+                           const char *kv, struct speeds *rate, double *others)
 {
     struct args a = { .n = 0 };
     const json_t *test;
@@ -237,20 +265,21 @@ static enum err plain_turn(struct duel *d, const struct bench_row *r, const bool
     size_t i;
     enum err e;
 
-    their_args(&a, d, r, use[0] && use[1] ? "0,1" : use[1] ? "1" : "0", kv);
+    their_args(&a, d, p, use[0] && use[1] ? "0,1" : use[1] ? "1" : "0", kv);
     e = quiet_turn(d, &a, &j, others);
     json_array_foreach(j, i, test) {
         const json_t *fa = json_object_get(test, "flash_attn");
         bool on = json_is_true(fa) || json_integer_value(fa) == 1;
-        rate[on] = json_number_value(json_object_get(test, "avg_ts"));
+        bool decode = json_integer_value(json_object_get(test, "n_gen")) > 0;
+        rate->of[decode][on] = json_number_value(json_object_get(test, "avg_ts"));
     }
     json_decref(j);
     return e;
 }
 
 /* Each way a process of its own, which writes one line. */
-static enum err batched_turn(struct duel *d, const struct bench_row *r, const bool use[2],
-                             const char *kv, double rate[2], double *others)
+static enum err batched_turn(struct duel *d, const struct pairing *p, const bool use[2],
+                             const char *kv, struct speeds *rate, double *others)
 {
     enum err e = OK;
 
@@ -261,26 +290,29 @@ static enum err batched_turn(struct duel *d, const struct bench_row *r, const bo
         double now;
         if (!use[fa])
             continue;
-        batched_args(&a, d, r, fa, kv);
+        batched_args(&a, d, p->row[true], fa, kv);
         e = quiet_turn(d, &a, &j, &now);
-        rate[fa] = json_number_value(json_object_get(j, "speed_tg"));
+        rate->of[true][fa] = json_number_value(json_object_get(j, "speed_tg"));
         json_decref(j);
         *others = now > *others ? now : *others;
     }
     return e;
 }
 
-static enum err their_turn(struct duel *d, const struct bench_row *r, const bool use[2],
-                           double rate[2], double *others)
+static enum err their_turn(struct duel *d, const struct pairing *p, const bool use[2],
+                           struct speeds *rate, double *others)
 {
     const char *kv = opt_flag(d->o, OPT_exact) ? "f32" : opt_text(d->o, OPT_kv_type);
-    bool batched = is_batched(d, r);
+    bool batched = is_batched(d, any_row(p));
     enum err e;
 
-    rate[0] = rate[1] = 0;
-    e = (batched ? batched_turn : plain_turn)(d, r, use, kv, rate, others);
-    if (e == OK && ((use[0] && !(rate[0] > 0)) || (use[1] && !(rate[1] > 0))))
-        e = err_set(ERR_FORMAT, "BENCH-20", "%s wrote no speed for this row", d->program[batched]);
+    *rate = (struct speeds){ 0 };
+    e = (batched ? batched_turn : plain_turn)(d, p, use, kv, rate, others);
+    for (int k = 0; k < 2 && e == OK; k++)
+        for (int fa = 0; fa < 2 && e == OK; fa++)
+            if (p->row[k] && use[fa] && !(rate->of[k][fa] > 0))
+                e = err_set(ERR_FORMAT, "BENCH-20", "%s wrote no speed for this row",
+                            d->program[batched]);
     return e;
 }
 
@@ -292,48 +324,88 @@ static enum err peer_memory(struct bench_row *r, const bool use[2])
     return OK;
 }
 
-/* Ours and theirs; at -1 a warm-up. */
-static enum err pair(struct duel *d, struct bench_row *r, int run, bool use[2], bool behind[2])
+/* Whether a way is far behind the other in everything that the turn measured. */
+static bool is_behind(const struct pairing *p, const struct speeds *rate, int fa)
 {
-    double rate[2], others;
+    for (int k = 0; k < 2; k++)
+        if (p->row[k] && rate->of[k][fa] >= far_behind * rate->of[k][!fa])
+            return false;
+    return true;
+}
+
+/* Ours and theirs; at -1 a warm-up. */
+static enum err pair(struct duel *d, const struct pairing *p, int run, const bool use[2],
+                     struct speeds *rate)
+{
+    double others;
     enum err e;
 
     if (d->probe && run >= 0) {
         ceiling_round(d->probe);
         ceiling_rest(d->probe);         /* the peer may need two copies of the model */
     }
-    e = our_turn(d, r, run);
+    e = our_turn(d, p, run);
     if (e == OK)
-        e = their_turn(d, r, use, rate, &others);
-    if (e != OK)
-        return e;
-    for (int fa = 0; fa < 2; fa++) {
-        behind[fa] = behind[fa] && rate[fa] < far_behind * rate[!fa];
-        if (run >= 0 && use[fa])
-            r->peer.rate[fa][run] = rate[fa];
+        e = their_turn(d, p, use, rate, &others);
+    for (int k = 0; k < 2 && e == OK && run >= 0; k++) {
+        struct bench_row *r = p->row[k];
+        for (int fa = 0; fa < 2 && r; fa++)
+            if (use[fa])
+                r->peer.rate[fa][run] = rate->of[k][fa];
+        if (r && others > r->others)
+            r->others = others;
     }
-    if (run >= 0 && others > r->others)
-        r->others = others;
-    return OK;
+    return e;
 }
 
-static enum err duel_row(struct duel *d, struct bench_row *r)
+static enum err duel_rows(struct duel *d, const struct pairing *p)
 {
     const char *kv = opt_text(d->o, OPT_kv_type);
     bool whole = opt_flag(d->o, OPT_exact) || strcmp(kv, "q8_0") != 0;
     bool use[2] = { whole, true };      /* its quantised values need flash attention */
-    bool behind[2] = { d->b->n_warm_up > 0, d->b->n_warm_up > 0 };
+    int n_run = any_row(p)->n_run;
+    struct speeds rate;
     enum err e = OK;
 
-    for (int i = 0; i < d->b->n_warm_up && e == OK; i++)
-        e = pair(d, r, -1, use, behind);
-    for (int fa = 0; fa < 2 && e == OK; fa++)
-        use[fa] = use[fa] && !(use[!fa] && behind[fa]);
-    if (e == OK)
-        e = peer_memory(r, use);
-    for (int i = 0; i < r->n_run && e == OK; i++)
-        e = pair(d, r, i, use, behind);
+    for (int i = 0; i < d->b->n_warm_up && e == OK; i++) {
+        e = pair(d, p, -1, use, &rate);
+        for (int fa = 0; fa < 2 && e == OK; fa++)
+            use[fa] = use[fa] && !(use[!fa] && is_behind(p, &rate, fa));
+    }
+    for (int k = 0; k < 2 && e == OK; k++)
+        if (p->row[k])
+            e = peer_memory(p->row[k], use);
+    for (int i = 0; i < n_run && e == OK; i++)
+        e = pair(d, p, i, use, &rate);
     return e;
+}
+
+/* The rows of one thread count. */
+struct part { int first, end; };
+
+/* The first row of the other kind behind the same depth, or -1. */
+static int other_kind(const struct duel *d, const struct part *t, int i)
+{
+    const struct bench_row *r = &d->b->row[i];
+
+    for (int k = t->first; k < t->end && r->depth && !d->b->batched; k++)
+        if (d->b->row[k].depth == r->depth && d->b->row[k].decode != r->decode)
+            return k;
+    return -1;
+}
+
+/* Row i and the one that shares its turns, when each is the other's first; false: a row before it
+ * has taken it along. */
+static bool pairing_of(struct pairing *p, const struct duel *d, const struct part *t, int i)
+{
+    int k = other_kind(d, t, i);
+    bool shared = k >= 0 && other_kind(d, t, k) == i;
+
+    *p = (struct pairing){ { NULL } };
+    p->row[d->b->row[i].decode] = &d->b->row[i];
+    if (shared)
+        p->row[d->b->row[k].decode] = &d->b->row[k];
+    return !shared || k > i;
 }
 
 static enum err read_version(struct bench *b)
@@ -401,48 +473,72 @@ static enum err find_peer(struct duel *d)
     return e;
 }
 
-/* The rows of one thread count.  The first turn says how many threads the default is, and how
- * much memory the model needs. */
-static enum err duel_part(struct duel *d, int t, int first, int end)
+/* The first turn says how many threads the default is, and how much memory the model needs. */
+static enum err duel_part(struct duel *d, struct bench_ceiling *ceiling, const struct part *t)
 {
+    struct pairing p = { { NULL } };
+    struct bench_row *row = d->b->row;
     const char *isa_now;
     unsigned isa = 0;
-    enum err e = our_turn(d, &d->b->row[first], -1);
+    enum err e;
 
+    p.row[row[t->first].decode] = &row[t->first];
+    e = our_turn(d, &p, -1);
     if (e == OK && d->b->ceilings) {
         const json_t *model = json_object_get(d->b->about, "model");
         isa_now = json_string_value(json_object_get(d->b->about, "isa"));
         if (!isa_now || !isa_parse(isa_now, &isa))
             e = err_set(ERR_FORMAT, "BENCH-26", "a measuring process wrote no instruction set");
         if (e == OK)
-            e = ceiling_new(&d->probe, d->b->row[first].n_thread, isa,
+            e = ceiling_new(&d->probe, row[t->first].n_thread, isa,
                             (uint64_t)json_integer_value(json_object_get(model, "weight_bytes")));
     }
-    for (int i = first; i < end && e == OK; i++) {
-        d->b->row[i].n_thread = d->b->row[first].n_thread;
-        e = duel_row(d, &d->b->row[i]);
+    for (int i = t->first; i < t->end && e == OK; i++) {
+        row[i].n_thread = row[t->first].n_thread;
+        if (pairing_of(&p, d, t, i))
+            e = duel_rows(d, &p);
     }
     if (e == OK && d->probe)
-        e = ceiling_read(&d->b->ceiling[t], d->probe);
+        e = ceiling_read(ceiling, d->probe);
     ceiling_free(d->probe);
     d->probe = NULL;
     return e;
 }
 
+static struct part part_of(const struct bench *b, int t)
+{
+    int n_each = b->n_row / b->thread.n;
+
+    return (struct part){ t * n_each, (t + 1) * n_each };
+}
+
+static int64_t count_turns(const struct duel *d)
+{
+    const struct bench *b = d->b;
+    int64_t n = b->thread.n;
+    struct pairing p;
+
+    for (int t = 0; t < b->thread.n; t++) {
+        struct part part = part_of(b, t);
+        for (int i = part.first; i < part.end; i++)
+            if (pairing_of(&p, d, &part, i))
+                n += (is_batched(d, &b->row[i]) ? 3 : 2) * (b->n_warm_up + b->n_run);
+    }
+    return n;
+}
+
 enum err bench_peer(struct bench *b, struct opt_set *o)
 {
     struct duel d = { .b = b, .o = o };
-    int n_each = b->n_row / b->thread.n;
-    int64_t n_turn = b->thread.n;
     enum err e = find_peer(&d);
 
-    for (int i = 0; i < b->n_row; i++)
-        n_turn += (is_batched(&d, &b->row[i]) ? 3 : 2) * (b->n_warm_up + b->n_run);
-    d.n_repeat = n_turn;
+    d.n_repeat = count_turns(&d);
     if (e == OK)
-        progress_begin(&b->progress, "measuring", "turns", n_turn);
-    for (int t = 0; t < b->thread.n && e == OK; t++)
-        e = duel_part(&d, t, t * n_each, (t + 1) * n_each);
+        progress_begin(&b->progress, "measuring", "turns", d.n_repeat);
+    for (int t = 0; t < b->thread.n && e == OK; t++) {
+        struct part part = part_of(b, t);
+        e = duel_part(&d, &b->ceiling[t], &part);
+    }
     progress_end(&b->progress);
     if (e == OK && d.n_noisy)
         term_note("%d of %d turns ran beside more than %.0f %% of other work, though they were "
