@@ -383,12 +383,14 @@ static enum err duel_rows(struct duel *d, const struct pairing *p)
 /* The rows of one thread count. */
 struct part { int first, end; };
 
-/* The first row of the other kind behind the same depth, or -1. */
+/* The first row of the other kind behind the same depth, or -1.  None with --all-logits: the peer
+ * is told so for all that it measures, and ought to decode as it does without. */
 static int other_kind(const struct duel *d, const struct part *t, int i)
 {
     const struct bench_row *r = &d->b->row[i];
+    bool alone = !r->depth || d->b->batched || d->b->all_logits;
 
-    for (int k = t->first; k < t->end && r->depth && !d->b->batched; k++)
+    for (int k = t->first; k < t->end && !alone; k++)
         if (d->b->row[k].depth == r->depth && d->b->row[k].decode != r->decode)
             return k;
     return -1;

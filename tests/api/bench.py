@@ -258,7 +258,9 @@ a = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 with open(%r, "a") as f:
     f.write(json.dumps(a) + "\\n")
 speed = {"0": %s, "1": %s}
-print(json.dumps([{"flash_attn": int(fa), "avg_ts": speed[fa]} for fa in a["-fa"].split(",")]))
+print(json.dumps([{"flash_attn": int(fa), "n_gen": gen, "avg_ts": speed[fa] / (2 if gen else 1)}
+                  for fa in a["-fa"].split(",") for gen in (0, int(a["-n"]))
+                  if (int(a["-n"]) if gen else int(a["-p"]))]))
 """
 
 
@@ -291,11 +293,12 @@ j = bench("peer", STORIES, "-p", "8", "-n", "2", "-d", "4", "-t", "1", "-r", "6"
 if j:
     check(j["peer"] == "fake 1.0" and j["model"]["weight_bytes"] == 1171200, "version, model")
     prefill, decode = j["rows"]
-    for r in j["rows"]:
+    for r, speed in ((prefill, 100.0), (decode, 50.0)):
         peer = r["peer"]
-        check(len(r["runs"]) == 6 and peer["runs"] == [100.0] * 6 and peer["flash_attn"] is False
-              and peer["other_flash_attn"] == 90.0, "the better flash attention counts", str(peer))
-        ratios = sorted(x / 100.0 for x in r["runs"])
+        check(len(r["runs"]) == 6 and peer["runs"] == [speed] * 6 and peer["flash_attn"] is False
+              and peer["other_flash_attn"] == 0.9 * speed, "the better flash attention counts",
+              str(peer))
+        ratios = sorted(x / speed for x in r["runs"])
         check(abs(peer["ratio"]["median"] - (ratios[2] + ratios[3]) / 2) < 1e-9 and
               abs(peer["ratio"]["low"] - ratios[0]) < 1e-9 and
               abs(peer["ratio"]["coverage"] - 0.96875) < 1e-9, "the ratio and its interval")
@@ -344,6 +347,18 @@ check(page.seen.count("svg") == 4 and page.seen.count("h2") == 2, "plots: speeds
       str(page.seen.count("svg")))
 check(all(w in page.text for w in ("prefill 8 at depth 4", "fake 1.0", "gate_up", "layer 4",
                                    "100.00 (100.00 - 100.00), no fa")), "rows, peer, profile")
+
+fake_peer(100.0, 90.0)
+j = bench("peer, behind a depth", STORIES, "-p", "8,16", "-n", "2", "-d", "0,4", "-t", "1", "-r",
+          "1", "--warm-ups", "0", "--peer", PEER, "--no-ceilings")
+if j:
+    check([(r["test"], r["n"], r["depth"], r["peer"]["tok_per_s"]) for r in j["rows"]] ==
+          [("prefill", 8, 0, 100.0), ("prefill", 16, 0, 100.0), ("prefill", 8, 4, 100.0),
+           ("prefill", 16, 4, 100.0), ("decode", 2, 0, 50.0), ("decode", 2, 4, 50.0)],
+          "every row has its own speed", str(j["rows"]))
+    check(distinct([(c["-p"], c["-n"], c["-d"]) for c in calls()]) ==
+          [("8", "0", "0"), ("16", "0", "0"), ("8", "2", "4"), ("16", "0", "4"), ("0", "2", "0")],
+          "a prompt and a decode behind one depth share their turns", str(calls()))
 
 fake_peer(100.0, 50.0)
 j = bench("peer, one way far behind", STORIES, "-p", "8", "-n", "0", "-t", "1", "--peer", PEER)
