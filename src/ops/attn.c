@@ -1,8 +1,9 @@
 /* attn.c - grouped-query attention over pages of keys and values.
  *
- * A run is some rows of one sequence; with one key head it makes a block of queries, `group` for
- * each row.  The context is cut into chunks of CHUNK_PAGES pages.  A query's softmax starts anew
- * in each chunk and the chunks are added in rising order, whoever computes them:
+ * A run is some rows of one sequence, or sampled rows of several that begin with the same page;
+ * with one key head it makes a block of queries, `group` for each row.  The context is cut into
+ * chunks of CHUNK_PAGES pages.  A query's softmax starts anew in each chunk and the chunks are
+ * added in rising order, whoever computes them:
  *
  *   many rows    a job is a run and a key head, and goes over its chunks itself
  *   few rows     a job is a run, some key heads and one chunk, so that it reads whole rows; what
@@ -10,8 +11,9 @@
  *
  * so a token gets the same bits in a prompt and alone, for any number of threads.
  *
- * Sampled rows, which come few at a time, meet the cache's rows as they lie there; prompt rows meet
- * pages that are unpacked once for many.  The two round differently, so the form belongs to the
+ * Sampled rows, which come few at a time, meet the cache's rows as they lie there, and those of
+ * several sequences meet a page that they share together; prompt rows meet pages that are unpacked
+ * once for many.  The two round differently, so the form belongs to the
  * token, as in MLA.
  */
 #include "ops/ops_cpu.h"
@@ -28,7 +30,7 @@ enum {
 };
 
 /* `job` is the first of the run's, if split. */
-struct run { int64_t begin, end, n_chunk, job; bool sampled; };
+struct run { int64_t begin, end, n_key, n_chunk, job; bool sampled; };
 
 struct attn_job {
     struct ops *o;
@@ -172,15 +174,46 @@ static void add_page(const struct attn_job *j, const struct block *b, int64_t h,
     }
 }
 
+static const struct kv_view *view_of(const struct attn_job *j, int64_t row)
+{
+    return &j->rows->kv[j->rows->seq[row]];
+}
+
+/* Whether rows of two sequences hold the same page of token `start`, and both see all of it. */
+static bool share_page(const struct attn_job *j, int64_t a, int64_t b, int64_t start)
+{
+    int64_t last = start + KV_PAGE_TOK - 1, page = start / KV_PAGE_TOK;
+
+    return j->rows->pos[a] >= last && j->rows->pos[b] >= last &&
+           view_of(j, a)->page[page] == view_of(j, b)->page[page];
+}
+
+/* Rows of a run that meet a page together. */
+struct span { int64_t begin, end; };
+
+static struct span span_at(const struct attn_job *j, const struct run *r, int64_t row,
+                           int64_t start)
+{
+    int64_t end = row + 1;
+
+    while (end < r->end && (j->rows->seq[end] == j->rows->seq[end - 1] ||
+                            share_page(j, row, end, start)))
+        end++;
+    return (struct span){ row, end };
+}
+
 /* The same for sampled rows, from the cache's own rows.  Weights of keys that a query does not see
  * are zero, and add nothing. */
-static void add_rows(const struct attn_job *j, const struct block *b, int64_t h, int64_t start,
-                     int64_t n_tok, const uint8_t *next, const struct scratch *s, struct part out)
+static void add_rows(const struct attn_job *j, const struct block *b, int64_t h, struct span rows,
+                     int64_t start, int64_t n_tok, const uint8_t *next, const struct scratch *s,
+                     struct part out)
 {
-    const struct kv_view *kv = &j->rows->kv[j->rows->seq[b->r->begin]];
+    const struct kv_view *kv = view_of(j, rows.begin);
     const struct kv_layer *l = j->layer;
-    const int64_t *pos = j->rows->pos + b->r->begin;
+    const int64_t *pos = j->rows->pos + rows.begin;
     int64_t n = j->sh->head_dim, group = group_of(j->sh), first = 0, n_query;
+    int64_t at_query = (rows.begin - b->r->begin) * group;
+    int64_t end = (rows.end - rows.begin) * group;
     int64_t at = qtype_row_bytes(l->type, (b->head + h) * n);
     struct kv_block keys = { .out = s->score, .ld_out = KV_PAGE_TOK, .ld_q = n, .n_tok = n_tok };
     struct kv_block values = { .q = s->score, .ld_q = KV_PAGE_TOK, .ld_out = n, .n_tok = n_tok };
@@ -190,15 +223,17 @@ static void add_rows(const struct attn_job *j, const struct block *b, int64_t h,
     attn_rows_of(&values, 0, kv, l, 1, start, next);
     values.seg[0].row = (const uint8_t *)values.seg[0].row + at;
     keys.seg[1].n = values.seg[0].n = n;
+    out.state += at_query;
+    out.acc += at_query * n;
     while (pos[first / group] < start)
         first += group;
-    for (int64_t i = first; i < b->n_query; i += n_query) {
+    for (int64_t i = first; i < end; i += n_query) {
         n_query = run_queries(j->sh, BLOCK_QUERIES);
-        n_query = b->n_query - i < n_query ? b->n_query - i : n_query;
+        n_query = end - i < n_query ? end - i : n_query;
         struct attn_page p = { .k = &j->o->k, .pos = pos + i / group, .group = group,
                                .start = start, .scale = j->sh->scale, .n = n };
         keys.n_q = values.n_q = n_query;
-        keys.q = s->q + (h * b->n_query + i) * n;
+        keys.q = s->q + (h * b->n_query + at_query + i) * n;
         values.out = out.acc + i * n;
         j->o->k.kv_score[l->type](&keys);
         attn_weigh_page(&p, out.state + i, values.out, n, s->score, n_query);
@@ -216,15 +251,45 @@ static struct part part_of(const struct attn_job *j, const struct block *b, int6
     return part_at(at + h * part_elem(j->sh, b->n_query), b->n_query);
 }
 
+/* A page and the sampled rows of a block. */
+static void sampled_page(const struct attn_job *j, const struct block *b, int64_t start,
+                         bool is_last, const struct scratch *s, float *out)
+{
+    struct span rows;
+
+    for (int64_t row = b->r->begin; row < b->r->end; row = rows.end) {
+        rows = span_at(j, b->r, row, start);
+        int64_t n_tok = j->rows->pos[rows.end - 1] + 1 - start;
+        bool more = n_tok > KV_PAGE_TOK && !is_last;
+        const uint8_t *next = more ? view_of(j, row)->page[start / KV_PAGE_TOK + 1] : b->after;
+        for (int64_t h = 0; h < b->n_head && n_tok > 0; h++)
+            add_rows(j, b, h, rows, start, n_tok < KV_PAGE_TOK ? n_tok : KV_PAGE_TOK, next, s,
+                     part_of(j, b, h, out));
+    }
+}
+
+static void prompt_page(const struct attn_job *j, const struct block *b, int64_t start,
+                        int64_t n_tok, bool is_last, const struct scratch *s, float *out)
+{
+    const struct kernels *k = &j->o->k;
+    const struct kv_view *kv = view_of(j, b->r->begin);
+    int64_t n = j->sh->head_dim, row = b->n_head * n, ld = attn_pad(row);
+
+    attn_unpack(k, kv, j->layer, 0, start, n_tok, b->head * n, row, s->key, ld);
+    attn_unpack(k, kv, j->layer, 1, start, n_tok, b->head * n, row, s->value, ld);
+    for (int64_t h = 0; h < b->n_head; h++) {
+        if (b->n_head == j->sh->n_head_kv && !is_last)
+            attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, h, b->n_head);
+        add_page(j, b, h, start, n_tok, s, part_of(j, b, h, out));
+    }
+}
+
 /* One chunk of a block, whose queries are gathered, into the parts at `out`. */
 static void block_chunk(const struct attn_job *j, const struct block *b, int64_t chunk,
                         const struct scratch *s, float *out)
 {
-    const struct kernels *k = &j->o->k;
-    const struct kv_view *kv = &j->rows->kv[j->rows->seq[b->r->begin]];
-    int64_t n = j->sh->head_dim, row = b->n_head * n, ld = attn_pad(row);
-    int64_t n_key = j->rows->pos[b->r->end - 1] + 1, begin = chunk * CHUNK;
-    int64_t end = begin + CHUNK < n_key ? begin + CHUNK : n_key;
+    int64_t begin = chunk * CHUNK, n = j->sh->head_dim;
+    int64_t end = begin + CHUNK < b->r->n_key ? begin + CHUNK : b->r->n_key;
 
     for (int64_t h = 0; h < b->n_head; h++) {
         struct part p = part_of(j, b, h, out);
@@ -232,19 +297,11 @@ static void block_chunk(const struct attn_job *j, const struct block *b, int64_t
     }
     for (int64_t start = begin; start < end; start += KV_PAGE_TOK) {
         int64_t n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
-        const uint8_t *next = start + KV_PAGE_TOK < end ? kv->page[start / KV_PAGE_TOK + 1] :
-                              b->after;
-        for (int64_t h = 0; h < b->n_head && b->r->sampled; h++)
-            add_rows(j, b, h, start, n_tok, next, s, part_of(j, b, h, out));
+        bool is_last = start + KV_PAGE_TOK >= end;
         if (b->r->sampled)
-            continue;
-        attn_unpack(k, kv, j->layer, 0, start, n_tok, b->head * n, row, s->key, ld);
-        attn_unpack(k, kv, j->layer, 1, start, n_tok, b->head * n, row, s->value, ld);
-        for (int64_t h = 0; h < b->n_head; h++) {
-            if (b->n_head == j->sh->n_head_kv && start + KV_PAGE_TOK < end)
-                attn_prefetch(kv, j->layer, start + KV_PAGE_TOK, h, b->n_head);
-            add_page(j, b, h, start, n_tok, s, part_of(j, b, h, out));
-        }
+            sampled_page(j, b, start, is_last, s, out);
+        else
+            prompt_page(j, b, start, n_tok, is_last, s, out);
     }
 }
 
@@ -311,8 +368,9 @@ static const uint8_t *page_after(const struct attn_job *j, const struct run *r, 
     int64_t chunk = (job + 1 - r->job) / n_block(j->sh);
 
     if (chunk < r->n_chunk)
-        return j->rows->kv[j->rows->seq[r->begin]].page[chunk * CHUNK_PAGES];
-    return r + 1 < j->run + j->n_run ? j->rows->kv[j->rows->seq[r[1].begin]].page[0] : NULL;
+        return chunk * CHUNK <= j->rows->pos[r->begin] ?
+               view_of(j, r->begin)->page[chunk * CHUNK_PAGES] : NULL;
+    return r + 1 < j->run + j->n_run ? view_of(j, r[1].begin)->page[0] : NULL;
 }
 
 static void split_chunk(void *arg, int64_t i, int thread)
@@ -365,25 +423,60 @@ static void split_runs(struct attn_job *j)
     }
 }
 
+/* Whether `row` can go on a run whose last row is before it; rows of other sequences only where
+ * the context is split. */
+static bool goes_on(const struct attn_job *j, const struct run *r, int64_t row, bool split)
+{
+    const struct attn_rows *rows = j->rows;
+
+    return rows->kind[row] == rows->kind[r->begin] &&
+           (rows->seq[row] == rows->seq[row - 1] ||
+            (split && r->sampled && share_page(j, r->begin, row, 0)));
+}
+
 /* Rows from `row` on as up to n_run_max runs of at most n_row rows; the first row that is left. */
-static int64_t cut_runs(struct attn_job *j, int64_t row, int64_t n_row, int64_t n_run_max)
+static int64_t cut_runs(struct attn_job *j, int64_t row, int64_t n_row, int64_t n_run_max,
+                        bool split)
 {
     const struct attn_rows *rows = j->rows;
     int64_t job = 0;
 
     for (j->n_run = 0; row < rows->n && j->n_run < n_run_max; j->n_run++) {
         struct run *r = &j->run[j->n_run];
-        r->begin = row;
-        r->sampled = rows->kind[row];
-        while (row < rows->n && row - r->begin < n_row && rows->seq[row] == rows->seq[r->begin] &&
-               rows->kind[row] == rows->kind[r->begin])
+        *r = (struct run){ .begin = row, .job = job, .sampled = rows->kind[row] };
+        do {
+            r->n_key = rows->pos[row] >= r->n_key ? rows->pos[row] + 1 : r->n_key;
             row++;
+        } while (row < rows->n && row - r->begin < n_row && goes_on(j, r, row, split));
         r->end = row;
-        r->n_chunk = rows->pos[row - 1] / CHUNK + 1;
-        r->job = job;
+        r->n_chunk = (r->n_key + CHUNK - 1) / CHUNK;
         job += r->n_chunk * n_block(j->sh);
     }
     return row;
+}
+
+/* Rows of a run where the context is split: where the chunks are too few for the threads, so few
+ * that each thread has a run. */
+static int64_t split_rows(const struct ops *o, const struct attn_rows *rows,
+                          const struct attn_shape *sh)
+{
+    int64_t few = run_queries(sh, SPLIT_QUERIES) / group_of(sh), n_key = 0;
+    int64_t n_run = (rows->n + few - 1) / few;
+
+    for (int64_t r = 0; r < rows->n; r++)
+        n_key = rows->pos[r] >= n_key ? rows->pos[r] + 1 : n_key;
+    if (n_key <= (int64_t)o->n_thread * CHUNK && n_run < o->n_thread)
+        n_run = o->n_thread;
+    return (rows->n + n_run - 1) / n_run;
+}
+
+static bool all_sampled(const struct attn_rows *rows)
+{
+    int64_t r = 0;
+
+    while (r < rows->n && rows->kind[r])
+        r++;
+    return r == rows->n;
 }
 
 void ops_attn(struct ops *o, float *out, const float *q, const struct attn_rows *rows,
@@ -391,10 +484,10 @@ void ops_attn(struct ops *o, float *out, const float *q, const struct attn_rows 
 {
     struct attn_job j = { .o = o, .out = out, .q = q, .rows = rows, .layer = layer, .sh = shape };
     int64_t whole = run_queries(shape, WHOLE_QUERIES) / group_of(shape);
-    int64_t few = run_queries(shape, SPLIT_QUERIES) / group_of(shape);
+    int64_t few = split_rows(o, rows, shape);
     int64_t n_run = (rows->n + whole - 1) / whole, n_head = shape->n_head_kv;
     int64_t most = (int64_t)o->n_thread * ATTN_SLOTS / 2 / n_block(shape);
-    bool split = most > 0 && (rows->n <= SPLIT_ROWS ||
+    bool split = most > 0 && (rows->n <= SPLIT_ROWS || all_sampled(rows) ||
                               n_run * n_head < (int64_t)o->n_thread * JOBS_PER_THREAD);
 
     ASSERT(ops_attn_scratch(shape) <= o->limits.scratch_elem);
@@ -402,10 +495,10 @@ void ops_attn(struct ops *o, float *out, const float *q, const struct attn_rows 
         ops_count_attn(o, rows, layer, shape, PEAK_f32);
     for (int64_t row = 0; row < rows->n; ) {
         if (split) {
-            row = cut_runs(&j, row, few, most < RUNS ? most : RUNS);
+            row = cut_runs(&j, row, few, most < RUNS ? most : RUNS, true);
             split_runs(&j);
         } else {
-            row = cut_runs(&j, row, (rows->n + n_run - 1) / n_run, RUNS);
+            row = cut_runs(&j, row, (rows->n + n_run - 1) / n_run, RUNS, false);
             pool_run(o->pool, j.n_run * n_head, whole_run, &j);
         }
     }

@@ -11,7 +11,9 @@
  * The absorbed form cuts the context into about CHUNKS chunks of whole pages, by a row's position
  * alone: more of them would cost more to add up than they balance.  A chunk's softmax starts anew,
  * waits in a slot until the wave of jobs it belongs to is done, and is added to its row's in
- * rising order, so that threads and neighbours change nothing.
+ * rising order, so that threads and neighbours change nothing.  Rows of sequences that begin with
+ * the same page take turns chunk by chunk, so that what they share is read from memory once and
+ * then from a cache.
  *
  * An adapter's change of kv_b is added to the unpacked head in the expanded form, and goes
  * beside it as a product of its own in the absorbed one.
@@ -24,6 +26,7 @@
 #include "ops/mla_form.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -255,6 +258,11 @@ static int64_t chunk_of(int64_t pos)
     return (pages < CHUNK_PAGES ? CHUNK_PAGES : pages) * KV_PAGE_TOK;
 }
 
+static int64_t chunks_of(int64_t pos)
+{
+    return pos / chunk_of(pos) + 1;
+}
+
 static int64_t n_block(const struct mla_shape *sh)
 {
     return (sh->n_head + head_block(sh) - 1) / head_block(sh);
@@ -284,13 +292,12 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
     const struct mla_job *j = arg;
     const struct mla_shape *sh = j->sh;
     struct absorbed s = cut_absorbed(ops_scratch(j->o, thread), sh);
-    int64_t job = j->wave + i_job, i = 0, ld = attn_pad(sh->lora + sh->rope);
-    while (job >= j->first[i + 1])
-        i++;
-    int64_t head = (job - j->first[i]) % n_block(sh) * head_block(sh), row = j->row[i];
+    int64_t job = j->wave + i_job, ld = attn_pad(sh->lora + sh->rope);
+    int64_t part = j->order[job / n_block(sh)], i = part / MLA_CHUNKS_MAX;
+    int64_t head = job % n_block(sh) * head_block(sh), row = j->row[i];
     int64_t n_head = sh->n_head - head < head_block(sh) ? sh->n_head - head : head_block(sh);
     int64_t n_key = j->rows->pos[row] + 1, chunk = chunk_of(n_key - 1);
-    int64_t begin = (job - j->first[i]) / n_block(sh) * chunk;
+    int64_t begin = part % MLA_CHUNKS_MAX * chunk;
     int64_t end = begin + chunk < n_key ? begin + chunk : n_key;
     const struct kv_view *kv = &j->rows->kv[j->rows->seq[row]];
     struct softmax_state *state = (struct softmax_state *)(void *)slot(j, job);
@@ -323,14 +330,15 @@ static void merge_head(const struct mla_job *j, int64_t i, int64_t head)
     const struct mla_shape *sh = j->sh;
     int64_t at = slot_of(j, i, head), h = head % head_block(sh);
 
-    for (int64_t job = j->first[i] + head / head_block(sh); job < j->first[i + 1];
-         job += n_block(sh))
+    for (int64_t c = 0, n = chunks_of(j->rows->pos[j->row[i]]); c < n; c++) {
+        int64_t job = j->at[i][c] * n_block(sh) + head / head_block(sh);
         if (job >= j->wave && job < j->wave_end) {
             const float *part = slot(j, job);
             const struct softmax_state *from = (const struct softmax_state *)(const void *)part;
             attn_merge(&j->o->k, &j->state[at], j->z + at * sh->lora, from + h,
                        part + 2 * head_block(sh) + h * sh->lora, sh->lora);
         }
+    }
 }
 
 static void absorbed_merge(void *arg, int64_t head, int thread)
@@ -374,17 +382,53 @@ static void absorbed_place(void *arg, int64_t head, int thread)
     }
 }
 
+/* The first row of the slice whose sequence begins with the same page as row i's. */
+static int64_t family_of(const struct mla_job *j, int64_t i)
+{
+    const struct attn_rows *r = j->rows;
+    int64_t f = 0;
+
+    while (r->kv[r->seq[j->row[f]]].page[0] != r->kv[r->seq[j->row[i]]].page[0])
+        f++;
+    return f;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The chunks of all rows: by family, then by where they begin. */
+static void order_chunks(struct mla_job *j)
+{
+    enum { ORDER = 65536 };             /* values of an element of order[] */
+    int64_t key[MLA_SLICE_ROWS * MLA_CHUNKS_MAX], n = 0, page;
+
+    for (int64_t i = 0; i < j->n_row; i++) {
+        int64_t pos = j->rows->pos[j->row[i]], family = family_of(j, i);
+        ASSERT(chunks_of(pos) <= MLA_CHUNKS_MAX);
+        for (int64_t c = 0; c < chunks_of(pos); c++) {
+            page = c * (chunk_of(pos) / KV_PAGE_TOK);
+            key[n++] = (family << 40 | page) * ORDER + i * MLA_CHUNKS_MAX + c;
+        }
+    }
+    qsort(key, (size_t)n, sizeof(*key), by_number);
+    for (int64_t k = 0; k < n; k++) {
+        j->order[k] = (uint16_t)(key[k] % ORDER);
+        j->at[j->order[k] / MLA_CHUNKS_MAX][j->order[k] % MLA_CHUNKS_MAX] = (uint16_t)k;
+    }
+    j->n_chunk = n;
+}
+
 static void absorbed_slice(struct mla_job *j, const int64_t *row, int64_t n_row)
 {
-    int64_t most = (int64_t)j->o->n_thread * ATTN_SLOTS, n_job = 0;
+    int64_t most = (int64_t)j->o->n_thread * ATTN_SLOTS, n_job;
 
     j->row = row;
     j->n_row = n_row;
-    for (int64_t i = 0; i < n_row; i++) {
-        j->first[i] = n_job;
-        n_job += (j->rows->pos[row[i]] / chunk_of(j->rows->pos[row[i]]) + 1) * n_block(j->sh);
-    }
-    j->first[n_row] = n_job;
+    order_chunks(j);
+    n_job = j->n_chunk * n_block(j->sh);
     if (j->w->k_b && by_products(j, j->w->k_b))
         absorb_by_products(j);
     pool_run(j->o->pool, j->sh->n_head, absorb_query, j);

@@ -8,6 +8,7 @@ enum {
     MLA_RUN_ROWS = 1024,                /* of the expanded form at once */
     MLA_SLICE_ROWS = 16,                /* of the absorbed form */
     MLA_STRIP = 64,                     /* rows of k_b unpacked at a time */
+    MLA_CHUNKS_MAX = 32,                /* of a row's context, absorbed */
 };
 
 struct mla_job {
@@ -20,7 +21,9 @@ struct mla_job {
     const struct mla_weights *w;
     int64_t begin, end;                 /* expanded: the run of rows */
     const int64_t *row;                 /* absorbed: rows of the slice, [n_row] */
-    int64_t n_row, first[MLA_SLICE_ROWS + 1];       /* and the first job of each */
+    int64_t n_row, n_chunk;             /* of all of them */
+    uint16_t order[MLA_SLICE_ROWS * MLA_CHUNKS_MAX];    /* row and chunk, as they are done */
+    uint16_t at[MLA_SLICE_ROWS][MLA_CHUNKS_MAX];        /* and where a row's chunk is in there */
     int64_t wave, wave_end;             /* the jobs of this wave */
     float *qc, *z;                      /* absorbed: [n_head, n_row, lora] */
     float *q_in, *v_out;                /* [n_head, n_row, nope], [n_head, n_row, v] */

@@ -145,8 +145,21 @@ void ops_count_low_rank(struct ops *o, const struct product *p,
         }
 }
 
-/* The rows of one sequence from `first` on: the tokens they see together, and each by itself.
- * Rows of another kind end the run where `kinds` counts.  Returns the first row behind it. */
+/* Tokens of the pages with which the sequences of two rows begin alike, whole for both. */
+static int64_t shared_tok(const struct attn_rows *rows, int64_t a, int64_t b)
+{
+    uint8_t *const *x = rows->kv[rows->seq[a]].page, *const *y = rows->kv[rows->seq[b]].page;
+    int64_t low = rows->pos[a] < rows->pos[b] ? rows->pos[a] : rows->pos[b];
+    int64_t n = 0, most = (low + 1) / KV_PAGE_TOK;
+
+    while (n < most && x[n] == y[n])
+        n++;
+    return n * KV_PAGE_TOK;
+}
+
+/* The rows of one sequence from `first` on: the tokens they see together, and each by itself; of
+ * the first, those that sampled rows share with the row before are left out, for they are read
+ * once.  Rows of another kind end the run where `kinds` counts.  Returns the first row behind. */
 static int64_t run_keys(const struct attn_rows *rows, int64_t first, bool kinds, int64_t *seen,
                         int64_t *pairs)
 {
@@ -157,6 +170,8 @@ static int64_t run_keys(const struct attn_rows *rows, int64_t first, bool kinds,
            (!kinds || !rows->kind[r] == !rows->kind[first]); r++)
         *pairs += rows->pos[r] + 1;
     *seen = rows->pos[r - 1] + 1;
+    if (first && rows->kind[first] && rows->kind[first - 1])
+        *seen -= shared_tok(rows, first - 1, first);
     return r;
 }
 

@@ -59,6 +59,21 @@ static struct ops *make_ops(int n_thread, struct pool **pool)
     return o;
 }
 
+/* Rows of any sequences; with weights by mla, else gqa. */
+static void attend_rows(int n_thread, const struct attn_rows *rows, const float *q, float *out,
+                        const struct mla_weights *w)
+{
+    struct pool *pool;
+    struct ops *o = make_ops(n_thread, &pool);
+
+    if (w)
+        ops_mla(o, out, q, rows, &t.layer, &mla, w);
+    else
+        ops_attn(o, out, q, rows, &t.layer, &gqa);
+    ops_free(o);
+    pool_free(pool);
+}
+
 /* Rows begin .. begin + n - 1 of the sequence; form 0 is gqa, else mla's kind + 1. */
 static void attend(int n_thread, int form, int64_t begin, int64_t n, const float *q, float *out,
                    const struct mla_weights *w)
@@ -67,19 +82,12 @@ static void attend(int n_thread, int form, int64_t begin, int64_t n, const float
     int64_t *pos = calloc((size_t)n, sizeof(*pos));
     uint8_t *kind = calloc((size_t)n, 1);
     struct attn_rows rows = { seq, pos, kind, n, &t.kv };
-    struct pool *pool;
-    struct ops *o = make_ops(n_thread, &pool);
 
     for (int64_t i = 0; i < n; i++) {
         pos[i] = begin + i;
         kind[i] = form == 2;
     }
-    if (form)
-        ops_mla(o, out, q, &rows, &t.layer, &mla, w);
-    else
-        ops_attn(o, out, q, &rows, &t.layer, &gqa);
-    ops_free(o);
-    pool_free(pool);
+    attend_rows(n_thread, &rows, q, out, w);
     free(seq);
     free(pos);
     free(kind);
@@ -169,4 +177,70 @@ Test(attn, absorbed_and_expanded_agree_over_several_waves_of_chunks)
             cr_assert_eq(memcmp(out[2], out[1] + r * ld, (size_t)ld * 4), 0, "row %lld",
                          (long long)r);
         }
+}
+
+/* --- sequences that share pages -------------------------------------------------------------- */
+
+/* Twelve sampled rows of six sequences: most begin alike, for 20 pages, 9, 1 or none; some rows
+ * stand within what they share, at the end of it, and one sequence has rows over a page's end. */
+enum { SEQS = 6, ROWS = 12 };
+static const int shared_pages[SEQS] = { 0, 20, 20, 9, 1, 0 };
+static const int32_t row_seq[ROWS] = { 0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5 };
+static const int64_t row_pos[ROWS] = { 1300, 1278, 1279, 1280, 1400, 1401, 40, 1600, 62, 63, 700,
+                                       701 };
+
+static void share_pages(struct kv_view view[SEQS], int64_t n0, int64_t n1)
+{
+    static uint8_t *page[SEQS][N_PAGE];
+
+    make_pages(n0, n1);
+    for (int i = 0; i < SEQS; i++) {
+        for (int p = 0; p < 26; p++)
+            page[i][p] = p < shared_pages[i] || i == 0 ? t.page[p] :
+                         (uint8_t *)uniforms((n0 + n1) * KV_PAGE_TOK);
+        view[i] = (struct kv_view){ page[i], 26 };
+    }
+}
+
+static void each_row_is_as_alone(const struct kv_view *view, const float *q, int64_t ld_q,
+                                 int64_t ld, const struct mla_weights *w)
+{
+    uint8_t kind[ROWS];
+    float *all = calloc((size_t)(ROWS * ld), 4), *one = calloc((size_t)ld, 4);
+    struct attn_rows rows = { row_seq, row_pos, kind, ROWS, view };
+
+    memset(kind, 1, sizeof(kind));
+    for (int n_thread = 1; n_thread <= 4; n_thread++) {
+        attend_rows(n_thread, &rows, q, all, w);
+        for (int r = 0; r < ROWS; r++) {
+            struct attn_rows alone = { row_seq + r, row_pos + r, kind, 1, view };
+            attend_rows(2, &alone, q + r * ld_q, one, w);
+            cr_assert_eq(memcmp(one, all + r * ld, (size_t)ld * 4), 0, "%d threads, row %d",
+                         n_thread, r);
+        }
+    }
+    free(all);
+    free(one);
+}
+
+Test(attn, rows_that_share_pages_have_the_bits_they_have_alone)
+{
+    struct kv_view view[SEQS];
+    int64_t ld = gqa.n_head * gqa.head_dim;
+
+    share_pages(view, gqa.n_head_kv * gqa.head_dim, gqa.n_head_kv * gqa.head_dim);
+    each_row_is_as_alone(view, uniforms(ROWS * ld), ld, ld, NULL);
+}
+
+Test(attn, absorbed_rows_that_share_pages_have_the_bits_they_have_alone)
+{
+    struct kv_view view[SEQS];
+    int64_t ld_q = mla.n_head * (mla.nope + mla.rope), n_row = mla.n_head * (mla.nope + mla.v);
+    float *kv_b = uniforms(n_row * mla.lora);
+    struct weight w = { .name = "kv_b", .type = QTYPE_f32, .n_col = mla.lora, .n_row = n_row,
+                        .row_bytes = (uint64_t)mla.lora * 4, .data = (const uint8_t *)kv_b };
+
+    share_pages(view, mla.lora, mla.rope);
+    each_row_is_as_alone(view, uniforms(ROWS * ld_q), ld_q, mla.n_head * mla.v,
+                         &(struct mla_weights){ .kv_b = &w });
 }
