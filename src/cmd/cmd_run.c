@@ -261,8 +261,8 @@ static enum err check_options(const struct opt_set *o)
     if (many && batch)
         return err_set(ERR_ARG, "RUN-29", "--n does not go with --batch: give the prompt a line "
                        "for each answer, with its own \"seed\"");
-    if ((many || batch) && (opt_given(o, OPT_draft) || opt_given(o, OPT_draft_model)))
-        term_note("--draft is not used with %s: rows of the others fill the steps",
+    if ((many || batch) && opt_given(o, OPT_draft_model))
+        term_note("--draft-model is not used with %s: guesses come from the texts themselves",
                   many ? "--n" : "--batch");
     if (!batch && (opt_text(o, OPT_output) || opt_flag(o, OPT_force)))
         return err_set(ERR_ARG, "RUN-30", "%s goes with --batch; one answer goes to standard "

@@ -230,6 +230,22 @@ int32_t load_rows_many(const struct opt_set *o, int64_t n_seq)
     return (int32_t)(rows > n_seq ? rows : n_seq);
 }
 
+/* With several answers at once guesses come from their own texts alone. */
+static enum err set_guesses(struct stepper_options *so, const struct opt_set *o)
+{
+    const char *how = opt_text(o, OPT_draft);
+    int64_t most = opt_int(o, OPT_draft_max);
+
+    if (!strcmp(how, "mtp") || !strcmp(how, "model"))
+        return err_set(ERR_ARG, "LOAD-23", "--draft %s guesses for one answer at a time; for "
+                       "several use --draft auto, lookup or off", how);
+    so->paced = !strcmp(how, "auto");
+    so->n_guess = most && most < SCHED_GUESS_EACH ? (int)most : SCHED_GUESS_EACH;
+    if (!strcmp(how, "off"))
+        so->n_guess = 0;
+    return OK;
+}
+
 enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
                       int64_t n_seq, int32_t gap, int64_t *n_ctx)
 {
@@ -239,6 +255,8 @@ enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_s
     enum err e = choose_ctx(n_ctx, l, o, 0);
 
     *out = NULL;
+    if (e == OK)
+        e = set_guesses(&so, o);
     if (e != OK)
         return e;
     one = kv_pages(*n_ctx);

@@ -69,8 +69,8 @@ MUST_CHECK enum err load_draft(struct loaded *l, struct opt_set *o);
 
 /* What answers n_seq requests at once, each in a context of *n_ctx tokens, which is what a session
  * would have; `gap` is that of stepper_options; *out is yours.  KV pages of all together as far as
- * they fit into memory.  The model must take load_rows_many() rows in a step.  Errors: those of
- * load_session(), stepper_new(). */
+ * they fit into memory.  The model must take load_rows_many() rows in a step.  Errors: ARG
+ * (--draft mtp or model), those of load_session(), stepper_new(). */
 MUST_CHECK enum err load_stepper(struct stepper **out, const struct loaded *l, struct opt_set *o,
                                  int64_t n_seq, int32_t gap, int64_t *n_ctx);
 int32_t load_rows_many(const struct opt_set *o, int64_t n_seq);

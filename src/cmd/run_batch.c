@@ -310,8 +310,10 @@ static enum err finish(struct batch_run *r)
     term_note("%" PRId64 " lines, %" PRId64 " tokens in %.1f s, %.1f tok/s; %" PRId64 " tokens "
               "of prompts were shared", r->n_written, r->n_tok, s,
               s > 0 ? (double)r->n_tok / s : 0, c.n_shared_tok);
-    term_verbose("%" PRId64 " steps of %.1f rows, preempted %" PRId64 " times", c.n_step,
-                 c.n_step ? (double)c.n_row / (double)c.n_step : 0, c.n_preempted);
+    term_verbose("%" PRId64 " steps of %.1f rows, preempted %" PRId64 " times; of %" PRId64
+                 " guesses %" PRId64 " were right", c.n_step,
+                 c.n_step ? (double)c.n_row / (double)c.n_step : 0, c.n_preempted, c.n_guess,
+                 c.n_right);
     if (r->n_bad)
         return err_set(ERR_FORMAT, "BATCH-67", "%" PRId64 " of %" PRId64 " lines could not be "
                        "answered; each has an \"error\" with its line number in the output",

@@ -154,8 +154,9 @@ static void say_stats(const struct many *m)
     for (int64_t i = 0; i < m->n; i++)
         n += m->one[i].a.n_tok;
     term_verbose("%lld answers, %lld tokens, %.1f tok/s; %lld tokens of prompts were shared, "
-                 "preempted %lld times", (long long)m->n, (long long)n, s > 0 ? (double)n / s : 0,
-                 (long long)c.n_shared_tok, (long long)c.n_preempted);
+                 "preempted %lld times; of %lld guesses %lld were right", (long long)m->n,
+                 (long long)n, s > 0 ? (double)n / s : 0, (long long)c.n_shared_tok,
+                 (long long)c.n_preempted, (long long)c.n_guess, (long long)c.n_right);
 }
 
 enum err run_many(struct loaded *l, struct opt_set *o, const struct tok_list *ids,

@@ -36,7 +36,5 @@ enum err draft_lookup_propose(void *d, const struct draft_text *t, int n, struct
 {
     (void)t;
     out->n = lookup_find(d, out->id, n, &out->strength);
-    if (out->n > 2 * out->strength)     /* a chance likeness of two tokens is worth no long draft */
-        out->n = 2 * out->strength;
     return OK;
 }

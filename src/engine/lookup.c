@@ -139,6 +139,7 @@ int lookup_find(const struct lookup *x, int32_t *out, int n, int *match)
         p = find_place(x, k, match);
     if (p < 0)
         return 0;
+    n = n < 2 * *match ? n : 2 * *match;
     for (int i = 0; i < n; i++)
         out[i] = p + i < x->n ? x->id[slot(x, p + i)] : out[p + i - x->n];
     return n;

@@ -26,8 +26,9 @@ void lookup_reset(struct lookup *x);
 
 void lookup_add(struct lookup *x, int32_t id);
 
-/* What may follow the text: up to n tokens to `out`, how many is returned, 0 when its end never
- * stood before.  Where the earlier place reaches the end of the text, what was just proposed
+/* What may follow the text: up to n tokens to `out`, but not more than twice those that agree, for
+ * a chance likeness is worth no long guess; how many is returned, 0 when its end never stood
+ * before.  Where the earlier place reaches the end of the text, what was just proposed
  * goes on.  *match is the tokens before it that agree. */
 int lookup_find(const struct lookup *x, int32_t *out, int n, int *match);
 

@@ -102,6 +102,10 @@ void pace_step(struct pace *p, int rows, double seconds)
         take_one(p, seconds);
         return;
     }
+    if (!(p->one > 0)) {                /* of several sequences: a step of one row may never come */
+        p->one = seconds / expected;
+        cost = expected;
+    }
     if (cost > CLIP * expected)
         cost = CLIP * expected;
     while (size_rows[i] < rows)
@@ -170,4 +174,41 @@ int pace_choose(struct pace *p, enum draft_kind kind, int strength, int n, doubl
     if (best)
         p->step_tried[kind] = p->n_step;
     return best;
+}
+
+void pace_share(const struct pace *p, enum draft_kind kind, struct pace_offer *offer, int n_offer,
+                int rows, int most)
+{
+    enum { ROWS_MAX = 64 };
+    double all[ROWS_MAX], tokens = rows, best = PACE_GAIN * rows / pace_cost(p, rows);
+    int picked[ROWS_MAX], n_best = 0, n = 0;
+
+    ASSERT(rows >= 1 && n_offer <= rows && rows <= ROWS_MAX);
+    most = most < ROWS_MAX - rows ? most : ROWS_MAX - rows;
+    for (int i = 0; i < n_offer; i++) {
+        offer[i].take = 0;
+        all[i] = 1;
+    }
+    for (; n < most; n++) {
+        double gain = 0;
+        for (int i = 0; i < n_offer; i++) {
+            const struct pace_offer *o = &offer[i];
+            double g = o->take < o->n ? all[i] * chance(p, kind, o->strength + o->take) : 0;
+            if (g > gain) {
+                gain = g;
+                picked[n] = i;
+            }
+        }
+        if (gain <= 0)
+            break;
+        all[picked[n]] = gain;
+        offer[picked[n]].take++;
+        tokens += gain;
+        if (tokens / pace_cost(p, rows + n + 1) > best) {
+            best = tokens / pace_cost(p, rows + n + 1);
+            n_best = n + 1;
+        }
+    }
+    while (n > n_best)
+        offer[picked[--n]].take--;
 }

@@ -39,6 +39,15 @@ void pace_init(struct pace *p);
  * to learn. */
 int pace_choose(struct pace *p, enum draft_kind kind, int strength, int n, double *gain);
 
+/* What one of several sequences offers: n tokens of this strength, and how many to draft. */
+struct pace_offer { int strength, n, take; };
+
+/* Set the takes of a step of `rows` sequences, at most `most` together: those from which the most
+ * tokens a second are expected of the step as a whole, none unless they beat the step without by
+ * PACE_GAIN.  Of a costless drafter. */
+void pace_share(const struct pace *p, enum draft_kind kind, struct pace_offer *offer, int n_offer,
+                int rows, int most);
+
 /* A step of so many rows took so long. */
 void pace_step(struct pace *p, int rows, double seconds);
 

@@ -14,7 +14,9 @@ struct sched_seq {
     uint8_t *kind;
     int64_t n_tok, cap, n_prompt;
     int64_t n_kv;                       /* tokens computed; KV rows 0 .. n_kv-1 are theirs */
-    int64_t n_todo;                     /* rows in the planned step */
+    int64_t n_todo;                     /* rows in the planned step, with its guesses */
+    int32_t guess[SCHED_GUESS_EACH];    /* of what follows the newest token */
+    int n_guess, n_right;               /* to compute, then computed; of these, right so far */
     int64_t n_shared;                   /* of the prompt, when it was admitted first */
     int64_t n_told;                     /* rows whose logits were given, with all_logits */
     int32_t adapter;
@@ -320,6 +322,7 @@ static void preempt_last(struct sched *s)
     kv_pool_cut(s->pool, &q->kv, 0);
     q->running = false;
     q->n_kv = 0;
+    q->n_guess = 0;
     wait_insert(s, q);
     s->count.n_preempted++;
 }
@@ -357,7 +360,30 @@ static int64_t chunk(const struct sched *s, const struct sched_seq *q, int64_t r
     return n;
 }
 
-/* Rows for every single token, then for the readers; the first reader gets one at least. */
+/* Rows for guesses, of those left but one, and of the work left; pages only from those unused. */
+static void share_guesses(struct sched *s, struct sched_step *step, int64_t *rows, int64_t *work)
+{
+    int64_t most = min64(*rows - 1, SCHED_GUESS_MAX);
+
+    for (int32_t i = 0; i < s->n_run; i++) {
+        struct sched_seq *q = s->run[i];
+        int64_t n = min64(min64(q->n_guess, most), s->o.n_ctx - q->n_tok), k = 0;
+        while (k < n && *work >= sched_row_work(q->n_tok + k) &&
+               kv_pool_grow(s->pool, &q->kv, q->n_kv, q->n_tok + k + 1)) {
+            *work -= sched_row_work(q->n_tok + k);
+            step->work += sched_row_work(q->n_tok + k);
+            k++;
+        }
+        q->n_guess = (int)k;
+        q->n_right = 0;
+        q->n_todo += k;
+        *rows -= k;
+        most -= k;
+    }
+}
+
+/* Rows for every single token, then for guesses and the readers; the first reader gets one at
+ * least. */
 static void share_rows(struct sched *s, struct sched_step *step)
 {
     int64_t rows = s->o.n_row_max, told = SCHED_TOLD_MAX, work = INT64_MAX;
@@ -373,6 +399,7 @@ static void share_rows(struct sched *s, struct sched_step *step)
     if (s->o.gap && rows < s->o.n_row_max)
         work = (s->o.gap - 1) * step->work_alone;
     step->work = step->work_alone;
+    share_guesses(s, step, &rows, &work);
     for (int32_t i = 0; i < s->n_run && rows > 0; i++) {
         struct sched_seq *q = s->run[i];
         if (q->n_todo)
@@ -395,7 +422,7 @@ static void share_rows(struct sched *s, struct sched_step *step)
 
 static bool wants_logits(const struct sched_seq *q, int64_t k)
 {
-    return k == q->n_tok - 1 || (q->all_logits && k < q->n_prompt && k >= q->n_told);
+    return k >= q->n_tok - 1 || (q->all_logits && k < q->n_prompt && k >= q->n_told);
 }
 
 static void write_rows(struct sched *s, struct sched_step *step)
@@ -409,14 +436,27 @@ static void write_rows(struct sched *s, struct sched_step *step)
             continue;
         for (int64_t k = q->n_kv; k < q->n_kv + q->n_todo; k++)
             s->row[b->n_row++] = (struct batch_row){
-                .token = q->token[k], .seq = b->n_seq, .pos = k, .kind = q->kind[k],
+                .token = k < q->n_tok ? q->token[k] : q->guess[k - q->n_tok], .seq = b->n_seq,
+                .pos = k, .kind = k < q->n_tok ? q->kind[k] : TOK_SAMPLED,
                 .adapter = q->adapter, .want_logits = wants_logits(q, k),
             };
-        if (q->n_kv + q->n_todo == q->n_tok)
+        if (q->n_kv + q->n_todo >= q->n_tok)
             s->ask[s->n_ask++] = q;
         s->of[b->n_seq] = q;
         s->view[b->n_seq++] = q->kv;
     }
+}
+
+void sched_drop_guesses(struct sched *s, struct sched_step *step)
+{
+    ASSERT(s->planned);
+    for (int32_t i = 0; i < s->n_run; i++) {
+        s->run[i]->n_todo -= s->run[i]->n_guess;
+        s->run[i]->n_guess = 0;
+    }
+    s->n_ask = 0;
+    write_rows(s, step);
+    step->n_ask = s->n_ask;
 }
 
 bool sched_plan(struct sched *s, struct sched_step *step)
@@ -447,19 +487,22 @@ void sched_computed(struct sched *s)
     s->planned = false;
     s->count.n_step++;
     for (int32_t i = 0; i < s->n_run; i++) {
-        s->run[i]->n_kv += s->run[i]->n_todo;
-        if (s->run[i]->n_kv > s->run[i]->n_told)
-            s->run[i]->n_told = s->run[i]->n_kv;
-        s->count.n_row += s->run[i]->n_todo;
-        s->run[i]->n_todo = 0;
+        struct sched_seq *q = s->run[i];
+        q->n_kv += q->n_todo - q->n_guess;
+        if (q->n_kv > q->n_told)
+            q->n_told = q->n_kv;
+        s->count.n_row += q->n_todo;
+        s->count.n_guess += q->n_guess;
+        q->n_todo = 0;
     }
     for (int32_t i = 0; i < s->n_ask; i++)
         s->ask[i]->asking = true;
 }
 
-enum err sched_push(struct sched *s, struct sched_seq *q, int32_t id)
+enum err sched_push(struct sched *s, struct sched_seq *q, int32_t id, bool *again)
 {
     ASSERT(q->asking);
+    *again = q->n_right < q->n_guess && q->guess[q->n_right] == id;
     if (q->n_tok == s->o.n_ctx)
         return err_set(ERR_LIMIT, "SCHED-05", "the context of %" PRId64 " tokens is full; give a "
                        "larger --ctx-size", s->o.n_ctx);
@@ -468,8 +511,20 @@ enum err sched_push(struct sched *s, struct sched_seq *q, int32_t id)
                        " tokens", q->n_tok - q->n_prompt);
     q->kind[q->n_tok] = TOK_SAMPLED;
     q->token[q->n_tok++] = id;
-    q->asking = false;
+    q->asking = *again;
+    q->n_kv += *again;
+    q->n_right += *again;
+    s->count.n_right += *again;
+    if (!*again)
+        q->n_guess = 0;
     return OK;
+}
+
+void sched_guess(struct sched_seq *q, const int32_t *id, int n)
+{
+    ASSERT(q->running && !q->asking && n >= 0 && n <= SCHED_GUESS_EACH);
+    memcpy(q->guess, id, (size_t)n * sizeof(*id));
+    q->n_guess = n;
 }
 
 void sched_end(struct sched *s, struct sched_seq *q)
@@ -477,6 +532,7 @@ void sched_end(struct sched *s, struct sched_seq *q)
     ASSERT(q->running && !s->planned);
     run_remove(s, q);
     q->n_tok = q->n_kv;                 /* its last token is not computed */
+    kv_pool_cut(s->pool, &q->kv, q->n_kv);
     keep(s, q);
 }
 

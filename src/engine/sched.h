@@ -13,7 +13,7 @@
  * rows, says so, and answers each sequence that asks with its next token or its end:
  *
  *   while (sched_plan(s, &step)) { compute step.row; sched_computed(s);
- *                                  for each step.ask: sched_push or sched_end }
+ *                                  for each step.ask, while it asks: sched_push or sched_end }
  *
  * What a sequence computes depends on its own tokens and kinds alone.  When pages run out, the one
  * admitted last gives all of its back and waits again with its tokens and their kinds, which are
@@ -23,6 +23,11 @@
  * Readers of longer texts share what is left of the rows, the oldest first; with `gap` they also
  * never make a step with such a token cost more than gap times what it costs without them, counted
  * in units of work: work_step for a step, and for each row sched_row_work().
+ *
+ * A sequence may bring guesses of what follows its newest token.  As far as rows and pages are left
+ * they are computed behind it, and when the next token is the guess, its row is there already: it
+ * asks again at once.  A guess never costs another sequence its pages, and counts like a reader's
+ * row; a wrong one leaves nothing behind.
  *
  * A sequence begins with the pages of another one, running or whole, that began with the same
  * tokens of the same kinds, adapter and party; it waits while another is about to compute a
@@ -48,6 +53,9 @@ struct sched_options {
 /* Rows of texts whose logits are all wanted, in one step: what bounds their memory. */
 enum { SCHED_TOLD_MAX = 64 };
 
+/* Guesses of one sequence; of all in one step. */
+enum { SCHED_GUESS_EACH = 16, SCHED_GUESS_MAX = 64 };
+
 struct sched_request {
     const int32_t *id;                  /* [n], copied */
     const uint8_t *kind;                /* [n], copied; NULL: all prompt */
@@ -61,7 +69,8 @@ struct sched_request {
 struct sched_step {
     struct batch batch;                 /* borrowed until the next plan */
     struct sched_seq **seq;             /* [batch.n_seq]: whose rows they are */
-    struct sched_seq **ask;             /* [n_ask]: whose last row is computed, in that order */
+    struct sched_seq **ask;             /* [n_ask]: whose newest token is computed, in the order of
+                                           the rows; those of its guesses stand behind it */
     int32_t n_ask;
     int64_t work;                       /* of the whole step, and of rows of single tokens */
     int64_t work_alone;
@@ -70,6 +79,7 @@ struct sched_step {
 /* Counts since the beginning. */
 struct sched_counts {
     int64_t n_step, n_row, n_preempted, n_shared_tok;   /* shared: tokens not computed again */
+    int64_t n_guess, n_right;           /* guesses computed; of them right */
 };
 
 /* The work of one row: it reads its weights' share, and the keys of its context. */
@@ -93,12 +103,19 @@ MUST_CHECK enum err sched_add(struct sched *s, const struct sched_request *r,
 /* Choose the rows of the next step.  False: nothing is left to do. */
 bool sched_plan(struct sched *s, struct sched_step *step);
 
+/* The same step without the guesses, for one of their rows may fail where no token goes. */
+void sched_drop_guesses(struct sched *s, struct sched_step *step);
+
 /* The planned rows were computed.  After a step that failed it is not called: the plan stands. */
 void sched_computed(struct sched *s);
 
-/* The next token of a sequence that asks.  Errors: LIMIT (n_ctx is reached), NOMEM; it still asks
- * then. */
-MUST_CHECK enum err sched_push(struct sched *s, struct sched_seq *q, int32_t id);
+/* The next token of a sequence that asks.  When it was guessed and is computed, *again is set and
+ * it asks for the one behind it.  Errors: LIMIT (n_ctx is reached), NOMEM; it still asks then. */
+MUST_CHECK enum err sched_push(struct sched *s, struct sched_seq *q, int32_t id, bool *again);
+
+/* What may follow the token that was just pushed, at most SCHED_GUESS_EACH tokens, for the next
+ * step alone. */
+void sched_guess(struct sched_seq *q, const int32_t *id, int n);
 
 /* Its answer is whole: what was computed is kept for sharing, while there are pages. */
 void sched_end(struct sched *s, struct sched_seq *q);

@@ -4,7 +4,12 @@
  * afterwards, in the order of the rows. */
 #include "engine/stepper.h"
 
+#include "base/term.h"
+#include "engine/lookup.h"
+#include "engine/pace.h"
+
 #include <stdlib.h>
+#include <string.h>
 
 /* A step without its rows costs about as much as this many rows of a prompt: the weights are read
  * once for all of them. */
@@ -16,7 +21,12 @@ struct stepper_ticket {
     stepper_token_fn *token;
     stepper_prompt_fn *prompt;
     void *arg;
-    const float *logits;                /* of its last row, in this step */
+    const float *logits;                /* of its newest token's row, in this step */
+    struct lookup *lookup;              /* of its first n_known tokens; NULL: none yet */
+    int64_t n_known;
+    struct draft offer;                 /* the last guess, and how much of it was right */
+    int n_seen;
+    bool fresh;                         /* a token was pushed since the last step */
     struct stepper_ticket *prev, *next; /* all live ones */
     int32_t drawn;
     struct err_record failed;           /* of the draw */
@@ -27,7 +37,13 @@ struct stepper {
     struct kv_pool *pool;
     struct sched *sched;
     struct sched_step step;
-    float *logits;                      /* [n_seq_max + SCHED_TOLD_MAX, n_vocab] */
+    struct sched_seq **ask;             /* [n_seq_max], that ask for a token now */
+    struct stepper_ticket **guesser;    /* [n_seq_max], and what each offers */
+    struct pace_offer *offer;
+    struct pace pace;
+    int n_guess;
+    bool paced, guessed;                /* guessed: rows of this step are guesses */
+    float *logits;                      /* [n_seq_max + SCHED_TOLD_MAX + guesses, n_vocab] */
     int32_t n_vocab, n_live;
     int64_t n_ctx;
     struct stepper_ticket *live;
@@ -38,16 +54,28 @@ enum err stepper_new(struct stepper **out, struct model *m, const struct stepper
     struct sched_options so = { .n_seq_max = o->n_seq_max, .n_row_max = o->n_batch,
                                 .n_ctx = o->n_ctx, .work_step = WORK_STEP, .gap = o->gap };
     struct stepper *s = calloc(1, sizeof(*s));
+    size_t n_seq = (size_t)o->n_seq_max, n_logits = n_seq + SCHED_TOLD_MAX;
     enum err e;
 
     *out = NULL;
-    if (!s)
+    ASSERT(o->n_guess >= 0 && o->n_guess <= SCHED_GUESS_EACH);
+    if (s) {
+        s->ask = calloc(n_seq, sizeof(struct sched_seq *));
+        s->guesser = calloc(n_seq, sizeof(struct stepper_ticket *));
+        s->offer = calloc(n_seq, sizeof(*s->offer));
+    }
+    if (!s || !s->ask || !s->guesser || !s->offer) {
+        stepper_free(s);
         return err_set(ERR_NOMEM, "STEP-01", "no memory for many sequences");
+    }
     s->m = m;
+    s->n_guess = o->n_guess;
+    s->paced = o->paced;
+    pace_init(&s->pace);
+    n_logits += o->n_guess ? SCHED_GUESS_MAX : 0;
     s->n_vocab = model_info(m)->n_vocab;
     s->n_ctx = o->n_ctx;
-    s->logits = calloc(((size_t)o->n_seq_max + SCHED_TOLD_MAX) * (size_t)s->n_vocab,
-                       sizeof(*s->logits));
+    s->logits = calloc(n_logits * (size_t)s->n_vocab, sizeof(*s->logits));
     e = s->logits ? kv_pool_new(&s->pool, model_kv_spec(m)->page_bytes, o->n_page) :
         err_set(ERR_NOMEM, "STEP-02", "no memory for the logits of %d sequences; use a smaller "
                 "--parallel", o->n_seq_max);
@@ -71,6 +99,7 @@ static void ticket_free(struct stepper *s, struct stepper_ticket *t)
     if (t->next)
         t->next->prev = t->prev;
     s->n_live--;
+    lookup_free(t->lookup);
     sampler_free(t->sampler);
     free(t);
 }
@@ -83,6 +112,9 @@ void stepper_free(struct stepper *s)
         ticket_free(s, s->live);
     sched_free(s->sched);
     kv_pool_free(s->pool);
+    free(s->ask);
+    free(s->guesser);
+    free(s->offer);
     free(s->logits);
     free(s);
 }
@@ -131,7 +163,7 @@ void stepper_cancel(struct stepper *s, struct stepper_ticket *t)
 static void draw(void *arg, int64_t i, int thread)
 {
     struct stepper *s = arg;
-    struct stepper_ticket *t = sched_user(s->step.ask[i]);
+    struct stepper_ticket *t = sched_user(s->ask[i]);
     int64_t n = sched_len(t->seq);
     enum err e = sampler_next(t->sampler, t->logits, sched_tokens(t->seq), n, n, &t->drawn);
 
@@ -141,26 +173,63 @@ static void draw(void *arg, int64_t i, int thread)
         err_save(&t->failed, e);
 }
 
-static enum err hand_over(struct stepper *s, int32_t i)
+/* The token is the text's: what was guessed in its place is judged. */
+static void judge(struct stepper *s, struct stepper_ticket *t)
 {
-    struct sched_seq *q = s->step.ask[i];
+    bool right;
+
+    if (t->n_seen == t->offer.n)
+        return;
+    right = t->offer.id[t->n_seen] == t->drawn;
+    pace_seen(&s->pace, DRAFT_lookup, t->offer.strength + t->n_seen, right);
+    t->n_seen = right ? t->n_seen + 1 : t->offer.n;
+}
+
+static enum err hand_over(struct stepper *s, struct sched_seq *q, bool *again)
+{
     struct stepper_ticket *t = sched_user(q);
     bool go_on = true;
     enum err e;
 
+    *again = false;
     if (t->failed.code)
         return err_restore(&t->failed);
     e = t->token(t->arg, t->drawn, t->logits, sched_len(q), &go_on);
-    if (e == OK && go_on)
-        return sched_push(s->sched, q, t->drawn);
-    if (e == OK) {
+    if (e == OK && go_on) {
+        judge(s, t);
+        e = sched_push(s->sched, q, t->drawn, again);
+        t->logits += s->n_vocab;
+        t->fresh = !*again;
+    } else if (e == OK) {
         sched_end(s->sched, q);
         ticket_free(s, t);
     }
     return e;
 }
 
-/* Whose each row of logits is: of a prompt's inside they are told, of its end drawn from. */
+/* A token for each that asks; those whose token was guessed ask again. */
+static enum err hand_out(struct stepper *s)
+{
+    int32_t n = s->step.n_ask, n_again;
+    enum err e = OK;
+
+    memcpy(s->ask, s->step.ask, (size_t)n * sizeof(struct sched_seq *));
+    for (; n && e == OK; n = n_again) {
+        pool_run(model_pool(s->m), n, draw, s);
+        n_again = 0;
+        for (int32_t i = 0; i < n && e == OK; i++) {
+            struct sched_seq *q = s->ask[i];
+            bool again;
+            e = hand_over(s, q, &again);
+            if (again)
+                s->ask[n_again++] = q;
+        }
+    }
+    return e;
+}
+
+/* Whose each row of logits is: of a prompt's inside they are told, of its end drawn from; those of
+ * guesses follow that one's. */
 static void give_logits(struct stepper *s)
 {
     const struct batch *b = &s->step.batch;
@@ -174,29 +243,85 @@ static void give_logits(struct stepper *s)
             continue;
         if (r->pos + 1 == sched_len(q))
             t->logits = logits;
-        else
+        else if (r->pos + 1 < sched_len(q))
             t->prompt(t->arg, r->pos + 1, logits);
         logits += s->n_vocab;
     }
 }
 
+/* What follows a ticket's text, from the text. */
+static enum err look_up(struct stepper *s, struct stepper_ticket *t)
+{
+    const int32_t *id = sched_tokens(t->seq);
+    enum err e = t->lookup ? OK : lookup_new(&t->lookup, s->n_ctx);
+
+    if (e != OK)
+        return e;
+    while (t->n_known < sched_len(t->seq))
+        lookup_add(t->lookup, id[t->n_known++]);
+    t->offer.n = lookup_find(t->lookup, t->offer.id, s->n_guess, &t->offer.strength);
+    t->n_seen = 0;
+    return OK;
+}
+
+/* Guesses for the sequences that got a token, as many as pay. */
+static enum err guess(struct stepper *s)
+{
+    int n = 0, rows = sched_n_running(s->sched);
+    enum err e = OK;
+
+    for (struct stepper_ticket *t = s->live; t && s->n_guess && e == OK; t = t->next) {
+        if (!t->fresh)
+            continue;
+        t->fresh = false;
+        e = look_up(s, t);
+        if (e == OK && t->offer.n) {
+            s->guesser[n] = t;
+            s->offer[n++] = (struct pace_offer){ t->offer.strength, t->offer.n, t->offer.n };
+        }
+    }
+    if (n && s->paced && rows <= SCHED_GUESS_MAX)
+        pace_share(&s->pace, DRAFT_lookup, s->offer, n, rows, SCHED_GUESS_MAX);
+    else if (s->paced)
+        n = 0;
+    s->guessed = n > 0;
+    for (int i = 0; i < n && e == OK; i++)
+        sched_guess(s->guesser[i]->seq, s->guesser[i]->offer.id, s->offer[i].take);
+    return e;
+}
+
+/* The step's rows; without guesses when one of theirs may be what failed. */
+static enum err compute(struct stepper *s)
+{
+    const struct batch *b = &s->step.batch;
+    struct step_out out = { .logits = s->logits };
+    int32_t n_logits = 0;
+    double start = clock_s();
+    enum err e = model_step(s->m, b, &out);
+
+    if (e != OK && s->guessed) {
+        sched_drop_guesses(s->sched, &s->step);
+        e = model_step(s->m, b, &out);
+    }
+    for (int32_t i = 0; i < b->n_row; i++)
+        n_logits += b->row[i].want_logits;
+    if (e == OK && n_logits == b->n_row && n_logits <= SCHED_GUESS_MAX)
+        pace_step(&s->pace, n_logits, clock_s() - start);
+    return e;
+}
+
 enum err stepper_step(struct stepper *s, bool *any)
 {
-    struct step_out out = { .logits = s->logits };
-    enum err e;
+    enum err e = guess(s);
 
-    *any = sched_plan(s->sched, &s->step);
+    *any = e == OK && sched_plan(s->sched, &s->step);
     if (!*any)
-        return OK;
-    if ((e = model_step(s->m, &s->step.batch, &out)))
+        return e;
+    if ((e = compute(s)))
         return e;
     give_logits(s);
     sched_computed(s->sched);
-    if (s->step.n_ask)
-        pool_run(model_pool(s->m), s->step.n_ask, draw, s);
-    for (int32_t i = 0; i < s->step.n_ask && e == OK; i++)
-        e = hand_over(s, i);
-    return e;
+    return hand_out(s);
 }
 
 int64_t stepper_shared(const struct stepper_ticket *t)

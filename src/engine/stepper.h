@@ -4,6 +4,9 @@
  *
  * Each answer is token for token what its request alone would get: a row's logits do not depend
  * on its company, and a draw depends on (seed, position).  Used from one thread.
+ *
+ * What follows a text may be guessed from the text itself (lookup.h) and computed beside the rows
+ * of the others; a guess is taken exactly when plain decoding would have drawn it.
  */
 #ifndef ENGINE_STEPPER_H
 #define ENGINE_STEPPER_H
@@ -19,6 +22,9 @@ struct stepper_options {
     int32_t n_batch;                    /* rows of a step, <= model's n_batch_max */
     int64_t n_page;                     /* KV pages of all, at least those of n_ctx tokens */
     int32_t gap;                        /* as in sched_options */
+    int n_guess;                        /* tokens guessed for a sequence in a step, at most
+                                           SCHED_GUESS_EACH; 0: none */
+    bool paced;                         /* guess as much as pays (pace.h); else all that is found */
 };
 
 /* A token was drawn at position `pos` from these logits (borrowed).  *go_on: append it and go on;

@@ -140,6 +140,8 @@ void small_metrics(struct call *c, void *arg)
     COUNT("rows_total", "Tokens computed.", n.counts.n_row);
     COUNT("shared_tokens_total", "Tokens not computed again.", n.counts.n_shared_tok);
     COUNT("preempted_total", "Sequences that gave their pages back.", n.counts.n_preempted);
+    COUNT("guessed_tokens_total", "Tokens computed before they were drawn.", n.counts.n_guess);
+    COUNT("guessed_right_total", "Of them, those that were drawn.", n.counts.n_right);
     COUNT("step_seconds_total", "Time in steps.", n.step_s);
     COUNT("first_token_seconds_total", "Time from requests to their first tokens.", n.first_s);
     COUNT("first_tokens_total", "Requests that got a first token.", n.n_first);

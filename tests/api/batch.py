@@ -395,6 +395,11 @@ def main():
     test_n_shown()
     lines = story_lines(30, 60)
     test_exact("stories", STORY, lines, 7)
+    test_exact("stories, guessing", STORY, lines, 7, "--draft", "lookup")
+    test_exact("latents, guessing", V3, [{**l, "max_tokens": 30} for l in lines[:8]], 4, "--draft", "lookup",
+               "--draft-max", "3")
+    p = run("run", STORY, "a", "--n", 2, "--draft", "mtp")
+    expect("guesses of many come from their texts", p, 2, "LOAD-23")
     test_exact("stories, f32", STORY, lines[:8], 32, "--exact")
     test_exact("latents", V3, [{**l, "max_tokens": 30} for l in lines[:16]], 16)
     test_exact("a full context", STORY, [{**l, "max_tokens": -1} for l in lines[:5]], 3, "--ctx-size", "64")

@@ -494,6 +494,8 @@ def options():
     check(p.returncode == 2 and "key" in p.stderr, "no public address without keys", p.stderr)
     p = run("serve", STORY, "--tls-cert", "x", "--port", 0)
     check(p.returncode == 2, "a certificate without its key", p.stderr)
+    p = run("serve", STORY, "--port", 0, "--draft", "mtp")
+    check(p.returncode == 2 and "lookup" in p.stderr, "guesses of many come from their texts", p.stderr)
     p = run("serve", "no-such-model", "--port", 0)
     check(p.returncode == 3, "no such model", p.stderr)
     path = tmp("serve.sock")
@@ -548,9 +550,14 @@ def main():
         refusals(s)
         answers(s, STORY, "Once upon a time")
         echoes(s, "Once upon a time, there was a little")
-    for name, model in (("llama", LLAMA), ("v3", V3), ("stories", STORY)):
-        with Server(model, "--ctx-size", 512, "--parallel", 12) as s:
+    for name, model, *more in (("llama", LLAMA), ("v3", V3, "--draft", "lookup"), ("stories", STORY),
+                               ("stories, guessing", STORY, "--draft", "lookup"),
+                               ("stories, without guesses", STORY, "--draft", "off")):
+        with Server(model, "--ctx-size", 512, "--parallel", 12, *more) as s:
             company(s, name, [(i * i * 7 + 11 * i) % 250 + 5 for i in range(200)])
+            n = s.metrics()
+            check((n["guessed_right_total"] > 0) == ("lookup" in more) or not more,
+                  name + ": guesses are counted", str(n))
     thinking()
     leaving()
     overload()

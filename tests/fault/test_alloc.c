@@ -352,7 +352,8 @@ static enum err end_soon(void *arg, int32_t id, const float *logits, int64_t pos
 /* Three sequences, two of one prompt, longer than the room for tokens they begin with. */
 static enum err body_stepper(void)
 {
-    struct stepper_options o = { .n_ctx = 80, .n_seq_max = 2, .n_batch = 80, .n_page = 4 };
+    struct stepper_options o = { .n_ctx = 80, .n_seq_max = 2, .n_batch = 80, .n_page = 4,
+                                 .n_guess = 4 };
     struct sampler_options sampling = { .temperature = 0, .top_p = 1, .repeat_penalty = 1 };
     static const int32_t id[9] = { 1, 2 };
     struct stepper_request r = { .id = id, .n = 3, .sampling = &sampling, .token = end_soon };

@@ -139,3 +139,60 @@ Test(pace, a_length_from_which_rows_are_dear_is_kept_from)
     /* 4 tokens for 1.3 are more than 16 for 7; the rest are plain steps now and then, and tries */
     cr_assert_gt(n_three, 950, "%d", n_three);
 }
+
+static int taken(const struct pace_offer *o, int n)
+{
+    int sum = 0;
+
+    for (int i = 0; i < n; i++) {
+        cr_assert(o[i].take >= 0 && o[i].take <= o[i].n);
+        sum += o[i].take;
+    }
+    return sum;
+}
+
+Test(pace, of_several_sequences_the_surest_guesses_fill_a_step_while_they_pay)
+{
+    struct pace_offer o[4] = { { 40, 4, 0 }, { 2, 8, 0 }, { 40, 2, 0 }, { 12, 8, 0 } };
+    struct pace p;
+
+    pace_init(&p);
+    pace_share(&p, DRAFT_lookup, o, 4, 4, 64);
+    cr_assert_eq(o[0].take, 4);
+    cr_assert_eq(o[2].take, 2);
+    cr_assert_lt(o[1].take, o[3].take);
+    pace_share(&p, DRAFT_lookup, o, 4, 4, 3);
+    cr_assert_eq(taken(o, 4), 3);
+    cr_assert_eq(o[0].take + o[2].take, 3, "the surest first");
+    pace_share(&p, DRAFT_lookup, o, 4, 62, 64);
+    cr_assert_eq(taken(o, 4), 0, "two guesses among 62 rows gain too little");
+    for (int i = 0; i < 40; i++)
+        pace_seen(&p, DRAFT_lookup, 40, false);
+    pace_share(&p, DRAFT_lookup, o, 4, 4, 64);
+    cr_assert_eq(o[0].take, 0, "they were wrong too often");
+}
+
+Test(pace, no_guess_pays_where_rows_cost_as_much_as_steps)
+{
+    struct pace_offer o[2] = { { 40, 8, 0 }, { 40, 8, 0 } };
+    struct pace p;
+
+    pace_init(&p);
+    for (int i = 0; i < 200; i++) {     /* no step of one row among them */
+        pace_step(&p, 2, 1.0);
+        pace_step(&p, 3, 1.9);
+        pace_step(&p, 4, 2.8);
+        pace_step(&p, 8, 6.0);
+        pace_step(&p, 16, 12.0);
+    }
+    pace_share(&p, DRAFT_lookup, o, 2, 2, 64);
+    cr_assert_eq(taken(o, 2), 0);
+    for (int i = 0; i < 400; i++) {
+        pace_step(&p, 2, 1.0);
+        pace_step(&p, 4, 1.1);
+        pace_step(&p, 8, 1.3);
+        pace_step(&p, 16, 1.6);
+    }
+    pace_share(&p, DRAFT_lookup, o, 2, 2, 64);
+    cr_assert_gt(taken(o, 2), 8);
+}

@@ -36,6 +36,9 @@ static void close_model(struct opened *f)
     weights_free(f->w);
 }
 
+/* Two tokens are nearly all that is said: what comes next stood there before. */
+static const struct sampler_bias few[2] = { { 7, 40 }, { 9, 40 } };
+
 /* Half of them begin alike, some with an earlier answer in it; every kind of sampler. */
 static void write_request(struct asked *a, int i, int32_t n_vocab)
 {
@@ -49,6 +52,7 @@ static void write_request(struct asked *a, int i, int32_t n_vocab)
         { .temperature = 1.5f, .top_p = 1, .repeat_penalty = 1, .dry_multiplier = 1, .dry_base = 2,
           .dry_allowed_length = 1, .dry_penalty_last_n = -1, .xtc_probability = 0.5f,
           .xtc_threshold = 0.01f, .seed = 2 },
+        { .temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 6, .bias = few, .n_bias = 2 },
     };
 
     *a = (struct asked){ .n_prompt = 20 + i * 37 % 120, .n_max = 20 + i * 29 % 41, .fail_at = -1 };
@@ -100,17 +104,20 @@ static void add(struct stepper *s, struct asked *a, struct stepper_ticket **tick
     cr_assert_eq(stepper_add(s, &r, ticket), OK, "%s", err_text());
 }
 
+/* n_guess < 0: -n_guess, as far as they pay. */
 static struct sched_counts answer_together(struct asked *a, struct model *m, int64_t n_page,
-                                           int32_t n_seq, int32_t gap)
+                                           int32_t n_seq, int32_t gap, int n_guess)
 {
     struct stepper_options o = { .n_ctx = N_CTX, .n_seq_max = n_seq, .n_batch = 64,
-                                 .n_page = n_page, .gap = gap };
+                                 .n_page = n_page, .gap = gap, .n_guess = n_guess,
+                                 .paced = n_guess < 0 };
     struct stepper_ticket *gone = NULL;
     struct asked extra;
     struct sched_counts counts;
     struct stepper *s;
     bool any = true;
 
+    o.n_guess = n_guess < 0 ? -n_guess : n_guess;
     write_request(&extra, 3, model_info(m)->n_vocab);
     cr_assert_eq(stepper_new(&s, m, &o), OK, "%s", err_text());
     for (int i = 0; i < N_REQUEST; i++) {
@@ -145,12 +152,18 @@ static void check_model(const char *path)
         write_request(&a[i], i, model_info(f.m)->n_vocab);
         answer_alone(&a[i], f.m);
     }
-    n = answer_together(a, f.m, 64, 16, 0);
+    n = answer_together(a, f.m, 64, 16, 0, 0);
     cr_assert_eq(n.n_preempted, 0);
+    cr_assert_eq(n.n_guess, 0);
     cr_assert_gt(n.n_shared_tok, 0);
-    n = answer_together(a, f.m, 5, 8, 2);
+    n = answer_together(a, f.m, 64, 16, 0, 16);
+    cr_assert_gt(n.n_guess, n.n_right);
+    cr_assert_gt(n.n_right, 20, "%lld of %lld", (long long)n.n_right, (long long)n.n_guess);
+    n = answer_together(a, f.m, 5, 8, 2, 4);
     cr_assert_gt(n.n_preempted, 0);
-    answer_together(a, f.m, 4, 1, 0);
+    cr_assert_gt(n.n_guess, 0);
+    answer_together(a, f.m, 64, 16, 2, -16);
+    answer_together(a, f.m, 4, 1, 0, 16);
     free(a);
     close_model(&f);
 }
