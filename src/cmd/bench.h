@@ -59,6 +59,7 @@ struct bench {
     int n_row, n_run, n_warm_up;
     bool all_logits, profile, ceilings;
     bool batched;                       /* --parallel was given: a peer decodes batched too */
+    bool shared;                        /* sequences hold the pages of one prompt */
     const char *peer;                   /* folder, or NULL */
     char *peer_version;                 /* yours; NULL without a peer */
     int32_t *id;                        /* [n_seq_max, n_id] random tokens of each sequence */

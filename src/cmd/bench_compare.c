@@ -17,7 +17,7 @@ static json_int_t count_of(const json_t *j, const char *key)
     return n ? json_integer_value(n) : 1;
 }
 
-static bool same_test(const json_t *j, const struct bench_row *r)
+static bool same_test(const json_t *j, const struct bench *b, const struct bench_row *r)
 {
     const char *test = json_string_value(json_object_get(j, "test"));
 
@@ -26,11 +26,12 @@ static bool same_test(const json_t *j, const struct bench_row *r)
            json_integer_value(json_object_get(j, "depth")) == r->depth &&
            json_integer_value(json_object_get(j, "batch")) == r->batch &&
            (!r->decode || (count_of(j, "parallel") == r->n_seq &&
-                           count_of(j, "rows") == r->n_each));
+                           count_of(j, "rows") == r->n_each &&
+                           json_is_true(json_object_get(j, "shared_prompt")) == b->shared));
 }
 
 /* Of several rows with this test the one with as many threads, else the first. */
-static double earlier_rate(const json_t *earlier, const struct bench_row *r)
+static double earlier_rate(const json_t *earlier, const struct bench *b, const struct bench_row *r)
 {
     const json_t *j;
     double rate = 0;
@@ -38,7 +39,7 @@ static double earlier_rate(const json_t *earlier, const struct bench_row *r)
 
     json_array_foreach(json_object_get(earlier, "rows"), i, j) {
         double now = json_number_value(json_object_get(j, "tok_per_s"));
-        if (!same_test(j, r))
+        if (!same_test(j, b, r))
             continue;
         if (json_integer_value(json_object_get(j, "threads")) == r->n_thread)
             return now;
@@ -90,7 +91,7 @@ enum err bench_compare_read(struct bench *b, const char *path)
         e = err_set(ERR_FORMAT, "BENCH-01", "%s has no \"rows\"; --compare reads what croft bench "
                     "--json wrote", path);
     for (int i = 0; i < b->n_row && e == OK; i++)
-        n_found += earlier_rate(j, &b->row[i]) > 0;
+        n_found += earlier_rate(j, b, &b->row[i]) > 0;
     if (e == OK && !n_found)
         e = err_set(ERR_FORMAT, "BENCH-02", "%s has no row with these lengths, depths and "
                     "sizes; measure the same ones", path);
@@ -105,7 +106,7 @@ enum err bench_compare_read(struct bench *b, const char *path)
 void bench_compare(struct bench *b)
 {
     for (int i = 0; i < b->n_row; i++) {
-        double then = earlier_rate(b->earlier, &b->row[i]);
+        double then = earlier_rate(b->earlier, b, &b->row[i]);
         b->row[i].ratio = then > 0 ? b->row[i].speed.median / then : 0;
     }
     note_differences(b->earlier, b->about);

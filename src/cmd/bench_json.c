@@ -107,6 +107,8 @@ static json_t *row_json(const struct bench *b, const struct bench_row *r)
     if (r->decode) {
         json_object_set_new(j, "parallel", json_integer(r->n_seq));
         json_object_set_new(j, "rows", json_integer(r->n_each));
+        if (b->shared)
+            json_object_set_new(j, "shared_prompt", json_true());
         json_object_set_new(j, "step_ms", json_real(1e3 * r->n_seq * r->n_each / r->speed.median));
     }
     if (r->step_cost > 0)

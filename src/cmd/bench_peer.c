@@ -100,6 +100,8 @@ static void our_args(struct args *a, const struct duel *d, const struct pairing 
     add_number(a, "--batch-size", prompt ? prompt->batch : d->b->batch_first);
     if (decode)
         add_number(a, "--parallel", decode->n_seq);
+    if (d->b->shared)
+        add(a, "--shared-prompt");
 }
 
 static bool is_batched(const struct duel *d, const struct bench_row *r)
@@ -130,6 +132,8 @@ static void batched_args(struct args *a, const struct duel *d, const struct benc
     add_number(a, "-npp", depth);
     add_number(a, "-ntg", r->n);
     add_number(a, "-npl", r->n_seq);
+    if (d->b->shared)
+        add(a, "-pps");
 }
 
 static void their_args(struct args *a, const struct duel *d, const struct pairing *p,

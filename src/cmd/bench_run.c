@@ -2,7 +2,8 @@
  *
  * Prompts are random ids from a fixed seed.  Before each measurement the sessions are cut back to
  * the row's depth, so that nothing is reused.  Steps with every row's logits are taken beside the
- * sessions, on their pages: what they write is overwritten by the next run. */
+ * sessions, on their pages: what they write is overwritten by the next run.  Sequences that share a
+ * prompt see the pages of the first, which alone computes it. */
 #include "cmd/bench.h"
 #include "cmd/cmd_table.h"
 #include "cmd/load.h"
@@ -62,6 +63,31 @@ static enum err fill_to(struct session *s, const int32_t *id, int64_t n)
     return session_sync(s, id, NULL, n, on_step, NULL, NULL);
 }
 
+/* A view with a list of pages of its own. */
+static enum err own_list(struct kv_view *out, const struct kv_view *v)
+{
+    *out = *v;
+    out->page = malloc((size_t)v->n_page * sizeof(*out->page));
+    if (!out->page)
+        return err_set(ERR_NOMEM, "BENCH-39", "no memory for a list of %lld pages",
+                       (long long)v->n_page);
+    memcpy(out->page, v->page, (size_t)v->n_page * sizeof(*out->page));
+    return OK;
+}
+
+/* Sequence i behind the first n tokens of sequence 0: its whole pages, and a copy of the rest. */
+static void share_prompt(struct bench_part *p, int32_t i, int64_t n)
+{
+    const struct kv_view *own = session_parts(p->seq[i]).kv;
+    int64_t whole = n / KV_PAGE_TOK;
+
+    for (int64_t k = 0; k < own->n_page; k++)
+        p->kv[i].page[k] = k < whole ? p->kv[0].page[k] : own->page[k];
+    if (n % KV_PAGE_TOK)
+        memcpy(p->kv[i].page[whole], p->kv[0].page[whole],
+               (size_t)model_kv_spec(p->l.model)->page_bytes);
+}
+
 /* Sequences up to n, each of `len` tokens. */
 static enum err more_sequences(struct bench_part *p, int32_t n, int64_t len)
 {
@@ -78,18 +104,25 @@ static enum err more_sequences(struct bench_part *p, int32_t n, int64_t len)
                        bytes_text(have, sizeof(have), now.mem_available));
     while (p->n_seq < n && e == OK) {
         e = session_new_like(&p->seq[p->n_seq], p->l.session);
-        if (e == OK) {
+        if (e == OK && p->b->shared)
+            e = own_list(&p->kv[p->n_seq], session_parts(p->seq[p->n_seq]).kv);
+        else if (e == OK)
             p->kv[p->n_seq] = *session_parts(p->seq[p->n_seq]).kv;
+        if (e == OK)
             p->n_seq++;
-        }
+        else
+            session_free(p->seq[p->n_seq]);
     }
     return e;
 }
 
 static void drop_sequences(struct bench_part *p)
 {
-    while (p->n_seq > 1)
+    while (p->n_seq > 1) {
+        if (p->b->shared)
+            free(p->kv[p->n_seq - 1].page);
         session_free(p->seq[--p->n_seq]);
+    }
     p->n_seq = 0;
 }
 
@@ -107,7 +140,10 @@ static enum err fill_all(struct bench_part *p, const struct bench_row *r)
     if (n > p->n_seq)
         e = more_sequences(p, n, base_of(r) + r->n * r->n_each);
     for (int32_t i = 0; i < n && e == OK; i++)
-        e = fill_to(p->seq[i], ids_of(p->b, i), base_of(r));
+        if (i && p->b->shared)
+            share_prompt(p, i, base_of(r));
+        else
+            e = fill_to(p->seq[i], ids_of(p->b, i), base_of(r));
     return e;
 }
 

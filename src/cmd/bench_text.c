@@ -38,12 +38,13 @@ static enum err print_head(const struct bench *b)
 
 void bench_row_name(char out[BENCH_NAME], const struct bench *b, const struct bench_row *r)
 {
-    char batch[24] = "", seqs[24] = "", each[24] = "", threads[24] = "";
+    char batch[24] = "", seqs[48] = "", each[24] = "", threads[24] = "";
 
     if (r->batch)
         snprintf(batch, sizeof(batch), ", batch %d", r->batch);
     if (r->n_seq > 1)
-        snprintf(seqs, sizeof(seqs), ", %d sequences", r->n_seq);
+        snprintf(seqs, sizeof(seqs), ", %d sequences%s", r->n_seq,
+                 b->shared ? " of one prompt" : "");
     if (r->n_each > 1)
         snprintf(each, sizeof(each), ", %d rows each", r->n_each);
     if (b->thread.n > 1)

@@ -16,6 +16,7 @@ static void read_options(struct bench *b, const struct opt_set *o)
     if (b->peer && !opt_given(o, OPT_repetitions))
         b->n_run = PEER_RUNS;
     b->batched = opt_given(o, OPT_parallel_list);
+    b->shared = opt_flag(o, OPT_shared_prompt);
     b->all_logits = opt_flag(o, OPT_all_logits);
     b->profile = opt_flag(o, OPT_profile);
     b->ceilings = opt_flag(o, OPT_ceilings) || (b->profile && !opt_given(o, OPT_ceilings));

@@ -165,6 +165,15 @@ for (n_seq, n_each), r in rows.items():
     check(0.2 * whole < spent <= whole, name + "the rate is that of the steps",
           "%g of %g" % (spent, whole))
 
+j = bench("a shared prompt", STORIES, "-p", "0", "-n", "2", "-d", "200,10", "-r", "2", "--parallel",
+          "1,3", "--shared-prompt", "--profile", "--no-ceilings")
+for r in j.get("rows", []):
+    alone = sum(r["depth"] + 1 + i for i in range(2)) / 2
+    once = alone * r["parallel"] - (r["parallel"] - 1) * (r["depth"] // 64 * 64)
+    check(r["shared_prompt"] is True and counted(r["profile"], "attn") == 5 * once * 2 * 32 * 2,
+          "whole pages of a shared prompt are read once",
+          "%s of %s" % (counted(r["profile"], "attn"), 5 * once * 2 * 32 * 2))
+
 several = os.path.join(FOLDER, "several.json")
 with open(several, "w") as f:
     json.dump(j, f)
@@ -382,7 +391,7 @@ refused("a peer without an answer", "BENCH-20", [PEER], "-p", "8", "-n", "0", "-
 # on the way out: this one does each time it is asked something new.
 BATCHED = """#!/usr/bin/env python3
 import json, os, sys
-a = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+a = dict(zip(sys.argv[1::2], sys.argv[2::2] + [""]))
 with open(%r, "a+") as f:
     f.seek(0)
     new = json.dumps(a) not in f.read()
@@ -414,6 +423,10 @@ if j:
             for c in calls() if "-npl" in c}
     check(seen == {(d, "2", n, "1", True) for d in ("1", "6") for n in ("1", "3")},
           "the peer is asked for the same", str(seen))
+    check(not any("-pps" in c.values() or "-pps" in c for c in calls()), "prompts of their own")
+bench("peer, a shared prompt", STORIES, "-p", "0", "-n", "2", "-d", "6", "-t", "1", "-r", "1",
+      "--warm-ups", "0", "--parallel", "3", "--shared-prompt", "--no-ceilings", "--peer", PEER)
+check(calls()[-1].get("-pps") == "", "or one that is shared", str(calls()[-1]))
 with open(os.path.join(PEER, "llama-batched-bench"), "w") as f:
     f.write("#!/bin/sh\necho\n")
 refused("a peer that stays silent", "BENCH-38", ["llama-batched-bench"], "-p", "0", "-n", "2", "-q",
