@@ -109,7 +109,7 @@ static uint8_t *take(struct kv_pool *p)
     return p->memory + (uint64_t)i * p->stride;
 }
 
-static void drop(struct kv_pool *p, const uint8_t *page)
+void kv_pool_drop(struct kv_pool *p, const uint8_t *page)
 {
     int64_t i = index_of(p, page);
 
@@ -158,7 +158,7 @@ bool kv_pool_grow(struct kv_pool *p, struct kv_view *v, int64_t n_old, int64_t n
         uint8_t *own = take(p);
         if (n_old % KV_PAGE_TOK)
             memcpy(own, v->page[last], p->page_bytes);
-        drop(p, v->page[last]);
+        kv_pool_drop(p, v->page[last]);
         v->page[last] = own;
     }
     while (v->n_page < kv_pages(n_new))
@@ -171,23 +171,24 @@ void kv_pool_share(struct kv_pool *p, struct kv_view *v, const struct kv_view *f
 {
     ASSERT(v->n_page == 0 && kv_pages(n_tok) <= from->n_page);
     while (v->n_page < kv_pages(n_tok)) {
-        uint8_t *page = from->page[v->n_page];
-        p->held[index_of(p, page)]++;
-        v->page[v->n_page++] = page;
+        kv_pool_hold(p, from->page[v->n_page]);
+        v->page[v->n_page] = from->page[v->n_page];
+        v->n_page++;
     }
 }
 
 void kv_pool_cut(struct kv_pool *p, struct kv_view *v, int64_t n_tok)
 {
     while (v->n_page > kv_pages(n_tok))
-        drop(p, v->page[--v->n_page]);
+        kv_pool_drop(p, v->page[--v->n_page]);
 }
 
-int64_t kv_pool_alone(const struct kv_pool *p, const struct kv_view *v)
+void kv_pool_hold(struct kv_pool *p, const uint8_t *page)
 {
-    int64_t n = 0;
+    p->held[index_of(p, page)]++;
+}
 
-    for (int64_t i = 0; i < v->n_page; i++)
-        n += p->held[index_of(p, v->page[i])] == 1;
-    return n;
+uint32_t kv_pool_held(const struct kv_pool *p, const uint8_t *page)
+{
+    return p->held[index_of(p, page)];
 }

@@ -53,7 +53,10 @@ void kv_pool_share(struct kv_pool *p, struct kv_view *v, const struct kv_view *f
 /* Give back the pages behind the first n_tok tokens. */
 void kv_pool_cut(struct kv_pool *p, struct kv_view *v, int64_t n_tok);
 
-/* How many pages would become free if this view were released. */
-int64_t kv_pool_alone(const struct kv_pool *p, const struct kv_view *v);
+/* Pages held by another than a view: hold one of a view's, and give it back; by how many it is
+ * held. */
+void kv_pool_hold(struct kv_pool *p, const uint8_t *page);
+void kv_pool_drop(struct kv_pool *p, const uint8_t *page);
+uint32_t kv_pool_held(const struct kv_pool *p, const uint8_t *page);
 
 #endif

@@ -4,6 +4,8 @@
  * every running one came before every waiting one, so the last admitted is also the youngest. */
 #include "engine/sched.h"
 
+#include "engine/prefix.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +26,8 @@ struct sched_seq {
     bool running, asking, all_logits;
     void *user;
     struct kv_view kv;
-    struct sched_seq *next;             /* while it waits, or is kept */
+    struct sched_seq *next;             /* while it waits */
 };
-
-/* Each costs a comparison when a request comes; pages bound them too. */
-enum { KEPT_MAX = 64 };
 
 struct sched {
     struct sched_options o;
@@ -36,7 +35,7 @@ struct sched {
     struct sched_seq **run;             /* [n_run], the oldest first */
     int32_t n_run, n_wait;
     struct sched_seq *wait;             /* the oldest first */
-    struct sched_seq *kept;             /* whole ones, for sharing; the latest first */
+    struct prefix *kept;                /* pages of whole ones, for sharing */
     struct batch_row *row;              /* [n_row_max] */
     struct kv_view *view;               /* [n_seq_max] */
     struct sched_seq **ask;             /* [n_seq_max] */
@@ -51,6 +50,7 @@ enum err sched_new(struct sched **out, struct kv_pool *p, const struct sched_opt
 {
     struct sched *s = calloc(1, sizeof(*s));
     size_t n = (size_t)o->n_seq_max;
+    enum err e;
 
     *out = NULL;
     ASSERT(o->n_seq_max > 0 && o->n_row_max >= o->n_seq_max && o->n_ctx > 0);
@@ -65,9 +65,13 @@ enum err sched_new(struct sched **out, struct kv_pool *p, const struct sched_opt
         s->view = calloc(n, sizeof(*s->view));
         s->row = calloc((size_t)o->n_row_max, sizeof(*s->row));
     }
-    if (!s || !s->run || !s->ask || !s->of || !s->view || !s->row) {
+    if (!s || !s->run || !s->ask || !s->of || !s->view || !s->row)
+        e = err_set(ERR_NOMEM, "SCHED-01", "no memory to schedule %d sequences", o->n_seq_max);
+    else
+        e = prefix_new(&s->kept, p);
+    if (e != OK) {
         sched_free(s);
-        return err_set(ERR_NOMEM, "SCHED-01", "no memory to schedule %d sequences", o->n_seq_max);
+        return e;
     }
     *out = s;
     return OK;
@@ -93,10 +97,7 @@ void sched_free(struct sched *s)
         next = q->next;
         seq_free(s, q);
     }
-    for (struct sched_seq *q = s->kept, *next; q; q = next) {
-        next = q->next;
-        seq_free(s, q);
-    }
+    prefix_free(s->kept);
     free(s->run);
     free(s->ask);
     free(s->of);
@@ -208,77 +209,35 @@ static int64_t same_beginning(const struct sched_seq *a, const struct sched_seq 
     return n;
 }
 
-struct donor { const struct sched_seq *seq; int64_t n, coming; };
-
-static void consider(struct donor *best, const struct sched_seq *d, const struct sched_seq *q)
+static struct prefix_owner owner_of(const struct sched_seq *q)
 {
-    int64_t same = min64(same_beginning(d, q), q->n_tok - 1);
-
-    if (same > best->coming)
-        best->coming = same;
-    if (min64(same, d->n_kv) > best->n) {
-        best->n = min64(same, d->n_kv);
-        best->seq = d;
-    }
+    return (struct prefix_owner){ q->party, q->adapter };
 }
 
-/* The sequence whose computed tokens give `q` most, all but its last at the most; n of them.
- * `coming` is how many the best of them will have once it has read its text. */
+/* What gives a sequence its first n computed tokens: one that runs, or else kept pages.  `coming`
+ * is how many the best of those that run will have once it has read its text. */
+struct donor { const struct sched_seq *seq; struct prefix_match kept; int64_t n, coming; };
+
+/* All of its tokens but the last at the most. */
 static struct donor find_donor(const struct sched *s, const struct sched_seq *q)
 {
     struct donor best = { 0 };
 
     if (q->all_logits && q->n_told < q->n_prompt - 1)
         return best;
-    for (const struct sched_seq *d = s->kept; d; d = d->next)
-        consider(&best, d, q);
-    for (int32_t i = 0; i < s->n_run; i++)
-        consider(&best, s->run[i], q);
-    return best;
-}
-
-/* The one that was whole first. */
-static void drop_kept(struct sched *s)
-{
-    struct sched_seq **at = &s->kept;
-
-    while ((*at)->next)
-        at = &(*at)->next;
-    seq_free(s, *at);
-    *at = NULL;
-}
-
-/* Pages that dropping them all gives, at least. */
-static int64_t kept_pages(const struct sched *s)
-{
-    int64_t n = 0;
-
-    for (const struct sched_seq *q = s->kept; q; q = q->next)
-        n += kv_pool_alone(s->pool, &q->kv);
-    return n;
-}
-
-/* A whole sequence; of two where one begins the other, the longer. */
-static void keep(struct sched *s, struct sched_seq *q)
-{
-    int n = 0;
-
-    for (struct sched_seq **at = &s->kept, *d; (d = *at);) {
-        int64_t same = same_beginning(d, q);
-        if (same == d->n_tok || same == q->n_tok) {
-            struct sched_seq *shorter = same == d->n_tok ? d : q;
-            *at = d->next;
-            q = shorter == d ? q : d;
-            seq_free(s, shorter);
-        } else {
-            at = &d->next;
-            n++;
+    best.kept = prefix_find(s->kept, owner_of(q), q->token, q->kind, q->n_tok - 1);
+    best.n = best.coming = best.kept.n_tok;
+    for (int32_t i = 0; i < s->n_run; i++) {
+        const struct sched_seq *d = s->run[i];
+        int64_t same = min64(same_beginning(d, q), q->n_tok - 1);
+        if (same > best.coming)
+            best.coming = same;
+        if (min64(same, d->n_kv) > best.n) {
+            best.n = min64(same, d->n_kv);
+            best.seq = d;
         }
     }
-    if (n == KEPT_MAX)
-        drop_kept(s);
-    q->next = s->kept;
-    s->kept = q;
+    return best;
 }
 
 /* The next to be admitted: by arrival.  Fairness between callers chooses here. */
@@ -297,14 +256,16 @@ static bool admit(struct sched *s, struct sched_seq *q)
         return false;
     if (donor.seq)
         kv_pool_share(s->pool, &q->kv, &donor.seq->kv, n);
+    else
+        prefix_share(s->kept, donor.kept, &q->kv);
     /* a page more for each that runs: else it would be preempted soon */
     need = kv_pool_need(s->pool, &q->kv, n, min64(q->n_tok + 1, s->o.n_ctx)) + s->n_run;
-    if (s->n_run && need > kv_pool_unused(s->pool) + kept_pages(s)) {
+    if (s->n_run && !prefix_can_free(s->kept, need - kv_pool_unused(s->pool))) {
         kv_pool_cut(s->pool, &q->kv, 0);
         return false;
     }
-    while (s->kept && need > kv_pool_unused(s->pool))
-        drop_kept(s);
+    while (need > kv_pool_unused(s->pool) && prefix_drop(s->kept))
+        ;
     wait_remove(s, q);
     s->run[s->n_run++] = q;
     q->running = true;
@@ -335,9 +296,7 @@ static void make_room(struct sched *s)
     for (int32_t i = 0; i < s->n_run; i++) {
         struct sched_seq *q = s->run[i];
         while (i < s->n_run && !kv_pool_grow(s->pool, &q->kv, q->n_kv, q->n_kv + 1)) {
-            if (s->kept)
-                drop_kept(s);
-            else
+            if (!prefix_drop(s->kept))
                 preempt_last(s);        /* itself when it is the last */
         }
     }
@@ -531,9 +490,8 @@ void sched_end(struct sched *s, struct sched_seq *q)
 {
     ASSERT(q->running && !s->planned);
     run_remove(s, q);
-    q->n_tok = q->n_kv;                 /* its last token is not computed */
-    kv_pool_cut(s->pool, &q->kv, q->n_kv);
-    keep(s, q);
+    prefix_keep(s->kept, owner_of(q), q->token, q->kind, q->n_kv, &q->kv);
+    seq_free(s, q);
 }
 
 void sched_cancel(struct sched *s, struct sched_seq *q)

@@ -31,7 +31,8 @@
  *
  * A sequence begins with the pages of another one, running or whole, that began with the same
  * tokens of the same kinds, adapter and party; it waits while another is about to compute a
- * worthwhile part of them.  What is whole is kept while nobody needs its pages, the latest longest.
+ * worthwhile part of them.  Pages of what is whole are kept while nobody needs them, those used
+ * last the longest (prefix.h).
  */
 #ifndef ENGINE_SCHED_H
 #define ENGINE_SCHED_H

@@ -193,7 +193,7 @@ static void answer_asks(struct sim *s, const struct sched_step *step, const uint
         cr_assert_leq(n, 1 + SCHED_GUESS_EACH);
         c->pushed = answer(s, c, hash);
         hash += n;
-        if (c->pushed && dice(s, 2)) {
+        if (c->pushed && dice(s, 4) == 0) {
             guess(s, c);
         } else if (!c->pushed) {
             sched_end(s->sched, c->seq);
@@ -316,7 +316,7 @@ Test(sched, a_pool_too_small_for_most_serves_all_as_alone)
 
 Test(sched, with_pages_for_half_readers_still_cost_a_bounded_share)
 {
-    simulate_pool(5 * kv_pages(N_CTX) / 2, 2, 3, true);
+    simulate_pool(2 * kv_pages(N_CTX), 2, 3, true);
 }
 
 Test(sched, with_pages_for_all_nobody_is_preempted)
