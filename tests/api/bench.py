@@ -165,14 +165,14 @@ for (n_seq, n_each), r in rows.items():
     check(0.2 * whole < spent <= whole, name + "the rate is that of the steps",
           "%g of %g" % (spent, whole))
 
-j = bench("a shared prompt", STORIES, "-p", "0", "-n", "2", "-d", "200,10", "-r", "2", "--parallel",
-          "1,3", "--shared-prompt", "--profile", "--no-ceilings")
-for r in j.get("rows", []):
+once = bench("a shared prompt", STORIES, "-p", "0", "-n", "2", "-d", "200,10", "-r", "2", "--parallel",
+             "1,3", "--shared-prompt", "--profile", "--no-ceilings")
+for r in once.get("rows", []):
     alone = sum(r["depth"] + 1 + i for i in range(2)) / 2
-    once = alone * r["parallel"] - (r["parallel"] - 1) * (r["depth"] // 64 * 64)
-    check(r["shared_prompt"] is True and counted(r["profile"], "attn") == 5 * once * 2 * 32 * 2,
+    seen = alone * r["parallel"] - (r["parallel"] - 1) * (r["depth"] // 64 * 64)
+    check(r["shared_prompt"] is True and counted(r["profile"], "attn") == 5 * seen * 2 * 32 * 2,
           "whole pages of a shared prompt are read once",
-          "%s of %s" % (counted(r["profile"], "attn"), 5 * once * 2 * 32 * 2))
+          "%s of %s" % (counted(r["profile"], "attn"), 5 * seen * 2 * 32 * 2))
 
 several = os.path.join(FOLDER, "several.json")
 with open(several, "w") as f:

@@ -556,7 +556,7 @@ def main():
         with Server(model, "--ctx-size", 512, "--parallel", 12, *more) as s:
             company(s, name, [(i * i * 7 + 11 * i) % 250 + 5 for i in range(200)])
             n = s.metrics()
-            check((n["guessed_right_total"] > 0) == ("lookup" in more) or not more,
+            check((n["guessed_tokens_total"] > 0) == ("lookup" in more) or not more,
                   name + ": guesses are counted", str(n))
     thinking()
     leaving()
