@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "kernels/kernels.h"
 
 #include <stdbool.h>
@@ -80,6 +81,11 @@ const struct tensor_info *weights_find(const struct weights *w, const char *name
 /* out <- bytes [at, at + n) of the tensor as its rows lie in the file it was made from, whatever
  * its layout is. */
 void tensor_bytes(const struct tensor_info *t, uint64_t at, uint64_t n, void *out);
+
+/* sum [n_tensor] <- SHA-256 of those bytes of each tensor; false of `go_on`, which is called for
+ * each MiB, ends it.  Errors: NOMEM, STOPPED. */
+MUST_CHECK enum err weights_sums(uint8_t (*sum)[SHA256_BYTES], const struct weights *w,
+                                 bool (*go_on)(void *arg), void *arg);
 
 /* The entry of that key, or NULL. */
 const struct meta *weights_meta(const struct weights *w, const char *key);
