@@ -7,6 +7,7 @@
 #include "cmd/load.h"
 #include "cmd/model_path.h"
 #include "cmd/prompt.h"
+#include "cmd/receipt_about.h"
 
 #include "base/term.h"
 #include "serve/serve.h"
@@ -127,6 +128,14 @@ static enum err read_style(struct serving *v)
     return e;
 }
 
+/* For receipts; the loaded model is constant by now. */
+static enum err about(void *arg, bool (*go_on)(void *arg), void *go_on_arg, json_t **out)
+{
+    struct serving *v = arg;
+
+    return receipt_about(out, &v->l, v->id, opt_flag(v->o, OPT_exact), go_on, go_on_arg);
+}
+
 static enum err answer(struct serving *v)
 {
     struct serve_model m = { .created = (int64_t)time(NULL) };
@@ -143,6 +152,8 @@ static enum err answer(struct serving *v)
         m.chat = v->style.chat;
         m.n_vocab = model_info(v->l.model)->n_vocab;
         m.adapter = v->l.mix;
+        m.about = about;
+        m.about_arg = v;
         say_where(v, m.n_ctx);
     }
     e_run = serve_run(v->s, e == OK ? &m : NULL);

@@ -23,8 +23,10 @@ void job_free(struct job *j)
         j->s->all = j->next_all;
     if (j->next_all)
         j->next_all->prev_all = j->prev_all;
-    for (size_t i = 0; j->seq && i < j->n_seq; i++)
+    for (size_t i = 0; j->seq && i < j->n_seq; i++) {
         flow_release(&j->seq[i].flow);
+        tok_list_release(&j->seq[i].drawn);
+    }
     for (size_t i = 0; j->asked && i < j->n_asked; i++) {
         tok_list_release(&j->asked[i].ids);
         free(j->asked[i].kind);
@@ -35,6 +37,9 @@ void job_free(struct job *j)
     buf_release(&j->made);
     buf_release(&j->out);
     buf_release(&j->rest);
+    if (j->receipt)
+        buf_release(&j->receipt->body);
+    free(j->receipt);
     free(j->bias);
     free(j->asked);
     free(j->seq);
@@ -121,6 +126,8 @@ static enum err take_sampling(struct job *j)
 
     if (e == OK && r->seed == WIRE_ABSENT && getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         e = err_set(ERR_IO, "SERVE-12", "the system gives no random numbers");
+    if (r->seed == WIRE_ABSENT)
+        seed >>= 11;                    /* any reader of JSON has 53 bits of it */
     j->sampling = (struct sampler_options){
         .temperature = number(r->temperature, 1), .top_p = number(r->top_p, 1),
         .min_p = number(r->min_p, 0), .repeat_penalty = 1, .repeat_last_n = -1,
@@ -187,7 +194,7 @@ static void take_max(struct job *j, bool chat)
     j->n_max = j->r.max_tok != WIRE_ABSENT ? j->r.max_tok : chat ? room : COMPLETION_TOK;
     if (j->n_max <= room)
         return;
-    if (j->r.max_tok != WIRE_ABSENT) {
+    if (j->r.max_tok != WIRE_ABSENT && j->call) {
         snprintf(note, sizeof(note), "max_tokens cut from %" PRId64 " to %" PRId64 ", what the "
                  "context has room for", j->n_max, room);
         call_header(j->call, "x-croft-note", note);
@@ -293,9 +300,23 @@ static void say_ignored(const struct job *j)
     buf_release(&names);
 }
 
+enum err job_make(struct job *j)
+{
+    bool chat = wire_dialect_task(j->r.dialect) == WIRE_TASK_CHAT;
+    enum err e = check(j);
+
+    if (e == OK)
+        e = take_sampling(j);
+    if (e == OK)
+        e = take_prompts(j, chat);
+    if (e != OK)
+        return e;
+    take_max(j, chat);
+    return make_seqs(j, chat);
+}
+
 static enum err understand(struct job *j, const struct wire_dialect *d)
 {
-    bool chat = wire_dialect_task(d) == WIRE_TASK_CHAT;
     struct piece body = call_body(j->call);
     enum err e = wire_parse(&j->r, &j->why, d, body.at, body.len);
 
@@ -303,18 +324,13 @@ static enum err understand(struct job *j, const struct wire_dialect *d)
     if (e == OK && !ask_model(j->s, j->call, j->r.model.at, &j->why))
         e = err_set(ERR_ARG, "SERVE-20", "no such model");
     if (e == OK)
-        e = check(j);
-    if (e == OK)
-        e = take_sampling(j);
-    if (e == OK)
-        e = take_prompts(j, chat);
+        e = job_make(j);
     if (e == OK) {
         say_ignored(j);
-        take_max(j, chat);
-        e = make_seqs(j, chat);
+        e = full(j->s, j);
     }
     if (e == OK)
-        e = full(j->s, j);
+        e = receipt_want(j);
     return e == OK ? enter(j->s, j) : e;
 }
 
@@ -387,6 +403,8 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
         job_free(j);
         return;
     }
+    if (j->receipt)
+        call_header(c, "x-croft-receipt", j->id);
     j->next_all = s->all;
     if (s->all)
         s->all->prev_all = j;

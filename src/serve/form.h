@@ -19,6 +19,7 @@
 #include "http/server.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct job;
 
@@ -36,8 +37,13 @@ struct seq {
     struct flow flow;
     struct stepper_ticket *ticket;
     uint64_t seed;
+    struct tok_list drawn;              /* with a receipt: every token */
+    enum wire_finish finish;
     enum seq_state state;               /* WAITS -> WORKS under the lock */
 };
+
+/* A receipt that was asked for: the request's body, the key's id. */
+struct wish { struct buf body; char key[KEY_ID_MAX + 1]; };
 
 struct job {
     struct serve *s;
@@ -54,7 +60,8 @@ struct job {
     int64_t n_max, n_prompt_tok, n_answer_tok, n_think_tok;
     struct chat_think think;
     double begun, due;                  /* on clock_s() */
-    bool parsed, failed;
+    bool parsed, failed, whole;         /* whole: every answer ended by itself */
+    struct wish *receipt;               /* NULL: none */
     char id[64];
     struct buf made;                    /* of the reply, since it was handed over */
     struct job *next, *prev;            /* the engine's live ones */
@@ -86,6 +93,13 @@ struct seen {
     int32_t n_work;
 };
 
+/* Receipts that are kept, the oldest first (receipt.c). */
+struct receipts { struct receipt *first, *last; int64_t n; size_t bytes; };
+
+/* What receipts say of program and weights, made by a thread of its own; `works` and `about` under
+ * the lock, about constant once it is there. */
+struct maker { pthread_t thread; bool started, works; atomic_bool stop; json_t *about; };
+
 struct serve {
     struct serve_options o;
     struct server *server;
@@ -99,6 +113,8 @@ struct serve {
     bool draining;
     int64_t n_asked, n_refused, n_refused_full;
     double started;
+    struct receipts receipts;
+    struct maker maker;
 
     pthread_t loop;
     bool loop_started;
@@ -136,7 +152,24 @@ bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_er
 /* The model, or NULL and the call has its 503. */
 const struct serve_model *ask_ready(struct serve *s, struct call *c);
 
+/* What follows from a parsed request alone, without its call where that is NULL: sampler, prompts,
+ * sequences.  Errors: ARG with j->why, NOMEM, IO. */
+MUST_CHECK enum err job_make(struct job *j);
 void job_free(struct job *j);
+
+/* --- receipt.c: what answers were made of ---------------------------------------------------- */
+
+route_fn receipt_get;
+
+/* Whether the call asks for one: j->receipt.  Errors: NOMEM. */
+MUST_CHECK enum err receipt_want(struct job *j);
+void receipt_keep(struct job *j);               /* of an answer that is whole */
+void receipts_release(struct receipts *k);
+void maker_end(struct serve *s);
+
+/* As a receipt has them. */
+void receipt_sampler(struct buf *out, const struct sampler_options *o);
+const char *receipt_finish(enum wire_finish f);
 
 /* --- prompt.c: messages and prompts to tokens ------------------------------------------------ */
 

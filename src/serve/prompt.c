@@ -107,7 +107,7 @@ enum err prompt_render(const struct serve_model *m, const struct wire_request *r
 {
     struct lent l = { .n = r->n_message };
     struct chat_msg *msg = NULL;
-    struct chat_options co = { .add_generation_prompt = true };
+    struct chat_options co = { .add_generation_prompt = true, .date = m->day };
     enum err e;
 
     if (!m->chat) {

@@ -116,6 +116,8 @@ void serve_deliver(void *arg)
         pthread_mutex_unlock(&s->lock);
         if (!j)
             return;
+        if (ended && j->whole && j->receipt)
+            receipt_keep(j);
         if (j->call && out.broken) {
             lose(j);
             worker_drop(s, j);
@@ -184,6 +186,7 @@ void serve_free(struct serve *s)
     server_free(s->server);
     while (s->all)
         job_free(s->all);
+    receipts_release(&s->receipts);
     queue_release(&s->queue);
     gate_close(&s->gate);
     pthread_cond_destroy(&s->wake);
@@ -287,6 +290,7 @@ enum err serve_run(struct serve *s, const struct serve_model *m)
     ASSERT(server_post(s->server, on_ready, r) == OK);
     worker_run(s, m);
     pthread_join(s->loop, NULL);
+    maker_end(s);
     if (s->broken)
         e = err_restore(&s->why_broken);
     return e;

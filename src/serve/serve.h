@@ -32,6 +32,12 @@ struct serve_options {
     struct access *access;              /* NULL: no log */
 };
 
+/* What receipts say of program, arithmetic, weights and adapter: *out, an object, is yours.  Called
+ * once, on a thread of its own, when the first receipt is asked for; false of go_on ends it.
+ * Errors: STOPPED, NOMEM. */
+typedef enum err serve_about_fn(void *arg, bool (*go_on)(void *arg), void *go_on_arg,
+                                json_t **out);
+
 /* What is served.  Constant, and borrowed until serve_run returns. */
 struct serve_model {
     struct stepper *stepper;
@@ -39,6 +45,9 @@ struct serve_model {
     const struct chat *chat;            /* NULL: a model without a chat format */
     int64_t n_ctx, created;
     int32_t n_vocab, adapter;
+    const char *day;                    /* "2026-01-31": what templates are told; NULL: today */
+    serve_about_fn *about;              /* NULL: no receipts */
+    void *about_arg;
 };
 
 struct serve;

@@ -69,6 +69,7 @@ static void end_seq(struct seq *q, enum wire_finish finish)
     struct job *j = q->job;
 
     leave_work(q);
+    q->finish = finish;
     j->n_ended++;
     j->n_answer_tok += q->flow.n_tok;
     j->n_think_tok += q->flow.n_think;
@@ -90,6 +91,7 @@ static void finish(struct job *j)
         done.usage.cached_tok += j->asked[i].cached;
     if (!j->failed)
         check(j, wire_reply_event(&j->reply, &j->made, &done));
+    j->whole = !j->failed;
     if (j->failed && (!j->r.stream || j->made.broken))
         buf_release(&j->made);
     if (j->failed && !j->reply.done)
@@ -104,7 +106,8 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
     struct seq *q = arg;
     struct job *j = q->job;
     struct serve *s = j->s;
-    bool first = q->flow.n_tok == 0, ends;
+    bool first = q->flow.n_tok == 0, ends = true;
+    enum wire_finish why = WIRE_FINISH_LENGTH;
 
     (void)pos;
     if (first && q->choice % (size_t)j->r.n == 0)
@@ -115,18 +118,13 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
         s->seen.n_first++;
         pthread_mutex_unlock(&s->lock);
     }
-    *go_on = false;
-    ends = tokenizer_is_end(s->model->tok, id);
-    if (!ends && j->n_max && !j->failed)
-        check(j, flow_take(&q->flow, id, logits));
-    if (ends && j->n_max)
-        end_seq(q, WIRE_FINISH_STOP);
-    else if (q->flow.hit)
-        end_seq(q, WIRE_FINISH_STOP);
-    else if (j->failed || q->flow.n_tok >= j->n_max)
-        end_seq(q, WIRE_FINISH_LENGTH);
-    else
-        *go_on = true;
+    if (j->receipt && j->n_max && !j->failed)
+        check(j, tok_list_add(&q->drawn, id));
+    if (!j->failed)
+        check(j, flow_draw(&q->flow, id, logits, j->n_max, &ends, &why));
+    *go_on = !ends && !j->failed;
+    if (!*go_on)
+        end_seq(q, why);
     return OK;
 }
 
