@@ -15,6 +15,7 @@ struct stepper_ticket {
     struct sampler *sampler;
     stepper_token_fn *token;
     stepper_prompt_fn *prompt;
+    stepper_hidden_fn *hidden;
     void *arg;
     const float *logits;                /* of its last row, in this step */
     struct stepper_ticket *prev, *next; /* all live ones */
@@ -28,6 +29,7 @@ struct stepper {
     struct sched *sched;
     struct sched_step step;
     float *logits;                      /* [n_seq_max + SCHED_TOLD_MAX, n_vocab] */
+    float *hidden;                      /* [n_batch, n_embd]; touched where one is wanted */
     int32_t n_vocab, n_live;
     int64_t n_ctx;
     struct stepper_ticket *live;
@@ -51,6 +53,10 @@ enum err stepper_new(struct stepper **out, struct model *m, const struct stepper
     e = s->logits ? kv_pool_new(&s->pool, model_kv_spec(m)->page_bytes, o->n_page) :
         err_set(ERR_NOMEM, "STEP-02", "no memory for the logits of %d sequences; use a smaller "
                 "--parallel", o->n_seq_max);
+    s->hidden = calloc((size_t)o->n_batch * (size_t)model_info(m)->n_embd, sizeof(*s->hidden));
+    if (e == OK && !s->hidden)
+        e = err_set(ERR_NOMEM, "STEP-04", "no memory for the hidden rows of a step; use a smaller "
+                    "--batch-size");
     if (e == OK)
         e = sched_new(&s->sched, s->pool, &so);
     if (e) {
@@ -84,27 +90,33 @@ void stepper_free(struct stepper *s)
     sched_free(s->sched);
     kv_pool_free(s->pool);
     free(s->logits);
+    free(s->hidden);
     free(s);
 }
 
 enum err stepper_add(struct stepper *s, const struct stepper_request *r,
                      struct stepper_ticket **ticket)
 {
-    struct sampler_options sampling = *r->sampling;
     struct stepper_ticket *t = calloc(1, sizeof(*t));
     struct sched_request q = { .id = r->id, .kind = r->kind, .n = r->n, .adapter = r->adapter,
-                               .user = t, .party = r->party, .all_logits = r->prompt };
-    enum err e;
+                               .user = t, .party = r->party, .all_logits = r->prompt,
+                               .hidden = r->hidden, .all_hidden = r->all_hidden };
+    struct sampler_options sampling;
+    enum err e = OK;
 
     if (ticket)
         *ticket = NULL;
     if (!t)
         return err_set(ERR_NOMEM, "STEP-03", "no memory for another request");
-    sampling.n_ctx = s->n_ctx;
     t->token = r->token;
     t->prompt = r->prompt;
+    t->hidden = r->hidden;
     t->arg = r->arg;
-    e = sampler_new(&t->sampler, &sampling, s->n_vocab);
+    if (!r->hidden) {
+        sampling = *r->sampling;
+        sampling.n_ctx = s->n_ctx;
+        e = sampler_new(&t->sampler, &sampling, s->n_vocab);
+    }
     if (e == OK)
         e = sched_add(s->sched, &q, &t->seq);
     if (e) {
@@ -133,9 +145,11 @@ static void draw(void *arg, int64_t i, int thread)
     struct stepper *s = arg;
     struct stepper_ticket *t = sched_user(s->step.ask[i]);
     int64_t n = sched_len(t->seq);
-    enum err e = sampler_next(t->sampler, t->logits, sched_tokens(t->seq), n, n, &t->drawn);
+    enum err e = OK;
 
     (void)thread;
+    if (!t->hidden)
+        e = sampler_next(t->sampler, t->logits, sched_tokens(t->seq), n, n, &t->drawn);
     t->failed.code = OK;
     if (e)
         err_save(&t->failed, e);
@@ -145,12 +159,13 @@ static enum err hand_over(struct stepper *s, int32_t i)
 {
     struct sched_seq *q = s->step.ask[i];
     struct stepper_ticket *t = sched_user(q);
-    bool go_on = true;
-    enum err e;
+    bool go_on = !t->hidden;
+    enum err e = OK;
 
     if (t->failed.code)
         return err_restore(&t->failed);
-    e = t->token(t->arg, t->drawn, t->logits, sched_len(q), &go_on);
+    if (!t->hidden)
+        e = t->token(t->arg, t->drawn, t->logits, sched_len(q), &go_on);
     if (e == OK && go_on)
         return sched_push(s->sched, q, t->drawn);
     if (e == OK) {
@@ -180,6 +195,28 @@ static void give_logits(struct stepper *s)
     }
 }
 
+static bool any_hidden(const struct batch *b)
+{
+    for (int32_t i = 0; i < b->n_row; i++)
+        if (b->row[i].want_hidden)
+            return true;
+    return false;
+}
+
+static void give_hidden(struct stepper *s)
+{
+    const struct batch *b = &s->step.batch;
+    const float *row = s->hidden;
+
+    for (int32_t i = 0; i < b->n_row; i++) {
+        struct stepper_ticket *t = sched_user(s->step.seq[b->row[i].seq]);
+        if (!b->row[i].want_hidden)
+            continue;
+        t->hidden(t->arg, b->row[i].pos, row);
+        row += model_info(s->m)->n_embd;
+    }
+}
+
 enum err stepper_step(struct stepper *s, bool *any)
 {
     struct step_out out = { .logits = s->logits };
@@ -188,9 +225,12 @@ enum err stepper_step(struct stepper *s, bool *any)
     *any = sched_plan(s->sched, &s->step);
     if (!*any)
         return OK;
+    out.hidden = any_hidden(&s->step.batch) ? s->hidden : NULL;
     if ((e = model_step(s->m, &s->step.batch, &out)))
         return e;
     give_logits(s);
+    if (out.hidden)
+        give_hidden(s);
     sched_computed(s->sched);
     if (s->step.n_ask)
         pool_run(model_pool(s->m), s->step.n_ask, draw, s);
