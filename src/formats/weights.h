@@ -4,9 +4,10 @@
  * Names are the container's own.  GGUF: "blk.3.attn_q.weight", "llama.block_count".  A Hugging
  * Face folder (hf is set): "model.layers.3.self_attn.q_proj.weight", and config.json with its
  * objects flattened by dots: "num_hidden_layers", "rope_scaling.factor"; the other JSON files
- * under their name: "generation_config.eos_token_id", "tokenizer_config.bos_token".  A chat
- * template is "tokenizer.chat_template" in both.  Which name means what is for a model family
- * to say (model/arch.h).
+ * under their name: "generation_config.eos_token_id", "tokenizer_config.bos_token",
+ * "pooling.pooling_mode_mean_tokens" of 1_Pooling/config.json.  A chat template is
+ * "tokenizer.chat_template" in both.  Which name means what is for a model family to say
+ * (model/arch.h).
  *
  * Opening reads headers only and validates all of them: afterwards every tensor's bytes lie
  * inside its file, names are unique, and strings are what the header says.  Tensor data stays
