@@ -6,6 +6,7 @@
 #include "cmd/cmd_table.h"
 #include "cmd/load.h"
 #include "cmd/model_path.h"
+#include "cmd/pooling.h"
 #include "cmd/prompt.h"
 #include "cmd/receipt_about.h"
 
@@ -145,12 +146,15 @@ static enum err answer(struct serving *v)
     if (e == OK)
         e = read_style(v);
     if (e == OK)
+        e = pooling_choose(&m.pool, &v->l, v->o);
+    if (e == OK)
         e = load_stepper(&v->stepper, &v->l, v->o, parallel, GAP, &m.n_ctx);
     if (e == OK) {
         m.stepper = v->stepper;
         m.tok = v->l.tok;
         m.chat = v->style.chat;
         m.n_vocab = model_info(v->l.model)->n_vocab;
+        m.n_embd = model_info(v->l.model)->n_embd;
         m.adapter = v->l.mix;
         m.about = about;
         m.about_arg = v;

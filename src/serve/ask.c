@@ -26,6 +26,7 @@ void job_free(struct job *j)
     for (size_t i = 0; j->seq && i < j->n_seq; i++) {
         flow_release(&j->seq[i].flow);
         tok_list_release(&j->seq[i].drawn);
+        free(j->seq[i].sum);
     }
     for (size_t i = 0; j->asked && i < j->n_asked; i++) {
         tok_list_release(&j->asked[i].ids);
@@ -160,7 +161,9 @@ static enum err check(struct job *j)
 static enum err take_prompts(struct job *j, bool chat)
 {
     const struct wire_request *r = &j->r;
-    char param[32] = "prompt";
+    const struct tokenizer_info *info = tokenizer_info(j->s->m->tok);
+    const char *name = chat ? "messages" : j->embeds ? "input" : "prompt";
+    char param[32];
     enum err e = OK;
 
     j->n_asked = chat ? 1 : r->n_prompt;
@@ -168,12 +171,13 @@ static enum err take_prompts(struct job *j, bool chat)
         return err_set(ERR_NOMEM, "SERVE-14", "no memory for %zu prompts", j->n_asked);
     for (size_t i = 0; i < j->n_asked && e == OK; i++) {
         struct asked *a = &j->asked[i];
-        if (!chat && j->n_asked > 1)
-            snprintf(param, sizeof(param), "prompt[%zu]", i);
+        snprintf(param, sizeof(param), j->n_asked > 1 ? "%s[%zu]" : "%s", name, i);
         e = chat ? prompt_chat_ids(j->s->m, r, a, &j->think, &j->why)
                  : prompt_ids(j->s->m, &r->prompt[i], param, a, &j->why);
-        if (e == OK && (int64_t)a->ids.n >= j->s->m->n_ctx) {
-            wire_error_context(&j->why, chat ? "messages" : param, j->s->m->n_ctx,
+        if (e == OK && j->embeds && !r->prompt[i].id && info->add_eos && info->eos >= 0)
+            e = tok_list_add(&a->ids, info->eos);
+        if (e == OK && (int64_t)a->ids.n + !j->embeds > j->s->m->n_ctx) {
+            wire_error_context(&j->why, param, j->s->m->n_ctx,
                                (int64_t)a->ids.n);
             return err_set(ERR_ARG, "SERVE-15", "the prompt is longer than the context");
         }
@@ -303,14 +307,16 @@ static void say_ignored(const struct job *j)
 enum err job_make(struct job *j)
 {
     bool chat = wire_dialect_task(j->r.dialect) == WIRE_TASK_CHAT;
-    enum err e = check(j);
+    enum err e;
 
-    if (e == OK)
+    j->embeds = wire_dialect_task(j->r.dialect) == WIRE_TASK_EMBED;
+    e = j->embeds ? embed_check(j) : check(j);
+    if (e == OK && !j->embeds)
         e = take_sampling(j);
     if (e == OK)
         e = take_prompts(j, chat);
-    if (e != OK)
-        return e;
+    if (e != OK || j->embeds)
+        return e == OK ? embed_seqs(j) : e;
     take_max(j, chat);
     return make_seqs(j, chat);
 }
@@ -329,7 +335,7 @@ static enum err understand(struct job *j, const struct wire_dialect *d)
         say_ignored(j);
         e = full(j->s, j);
     }
-    if (e == OK)
+    if (e == OK && !j->embeds)
         e = receipt_want(j);
     return e == OK ? enter(j->s, j) : e;
 }
@@ -353,7 +359,7 @@ static void begin(struct job *j)
     call_watch(j->call, &(struct call_watch){ gone, serve_room, j });
     for (size_t i = 0; i < j->n_seq; i++)
         j->seq[i].item.party = j->pass.party;
-    if (wire_reply_event(&j->reply, &j->made, &e) == OK && j->r.stream) {
+    if (!j->embeds && wire_reply_event(&j->reply, &j->made, &e) == OK && j->r.stream) {
         call_stream(j->call, 200, "text/event-stream", wire_heartbeat(j->r.dialect, true));
         call_write(j->call, buf_text(&j->made), j->made.len);
         buf_cut(&j->made, 0);
@@ -393,7 +399,7 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
     e = understand(j, d);
     if (e == OK && !name_reply(j))
         e = err_set(ERR_IO, "SERVE-21", "the system gives no random numbers");
-    if (e == OK && (e = wire_reply_init(&j->reply, &j->r, &about)))
+    if (e == OK && !j->embeds && (e = wire_reply_init(&j->reply, &j->r, &about)))
         gate_leave(&s->gate, &j->pass, 0);
     if (e != OK) {
         if (!*j->why.text)
@@ -422,4 +428,10 @@ void ask_completion(struct call *c, void *arg)
 {
     if (ask_ready(arg, c))
         ask(c, arg, wire_dialect_find("completions"));
+}
+
+void ask_embedding(struct call *c, void *arg)
+{
+    if (ask_ready(arg, c))
+        ask(c, arg, wire_dialect_find("embeddings"));
 }

@@ -38,6 +38,7 @@ struct seq {
     struct stepper_ticket *ticket;
     uint64_t seed;
     struct tok_list drawn;              /* with a receipt: every token */
+    double *sum;                        /* of an embedding: rows so far, [n_embd] */
     enum wire_finish finish;
     enum seq_state state;               /* WAITS -> WORKS under the lock */
 };
@@ -60,6 +61,7 @@ struct job {
     int64_t n_max, n_prompt_tok, n_answer_tok, n_think_tok;
     struct chat_think think;
     double begun, due;                  /* on clock_s() */
+    bool embeds;                        /* no answer is drawn, and there is no `reply` */
     bool parsed, failed, whole;         /* whole: every answer ended by itself */
     struct wish *receipt;               /* NULL: none */
     char id[64];
@@ -144,7 +146,7 @@ void refuse_why(struct wire_error *why, enum err e, const char *param);
 
 /* --- ask.c: a request to a job -------------------------------------------------------------- */
 
-route_fn ask_chat, ask_completion;
+route_fn ask_chat, ask_completion, ask_embedding;
 
 /* The model of a request by name; adds x-croft-note.  False: *why. */
 bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_error *why);
@@ -156,6 +158,18 @@ const struct serve_model *ask_ready(struct serve *s, struct call *c);
  * sequences.  Errors: ARG with j->why, NOMEM, IO. */
 MUST_CHECK enum err job_make(struct job *j);
 void job_free(struct job *j);
+
+/* --- embed.c: texts to vectors ---------------------------------------------------------------- */
+
+/* Before prompts are read, and behind.  Errors: ARG with j->why, NOMEM. */
+MUST_CHECK enum err embed_check(struct job *j);
+MUST_CHECK enum err embed_seqs(struct job *j);
+
+/* The hidden row of the text's token at `pos`. */
+void embed_add(struct seq *q, int64_t pos, const float *row);
+
+/* The whole reply into j->made.  Errors: FORMAT (a vector that is not finite), NOMEM. */
+MUST_CHECK enum err embed_write(struct job *j);
 
 /* --- receipt.c: what answers were made of ---------------------------------------------------- */
 

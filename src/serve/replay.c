@@ -103,8 +103,8 @@ enum err receipt_read(const json_t *receipt)
                        "that of what it says %s", sum ? sum : "missing", hex);
     if (is_whole(receipt))
         return OK;
-    return err_set(ERR_FORMAT, "REPLAY-04", "the receipt has a member that is missing, or of another "
-                   "form than version 1 has");
+    return err_set(ERR_FORMAT, "REPLAY-04", "the receipt has a member that is missing, or of "
+                   "another form than version 1 has");
 }
 
 int64_t receipt_need(const json_t *receipt)

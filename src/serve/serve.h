@@ -32,6 +32,10 @@ struct serve_options {
     struct access *access;              /* NULL: no log */
 };
 
+/* How the hidden rows of a text become one vector: that of its last token, their mean, that of its
+ * first one. */
+enum serve_pool { SERVE_POOL_LAST, SERVE_POOL_MEAN, SERVE_POOL_CLS };
+
 /* What receipts say of program, arithmetic, weights and adapter: *out, an object, is yours.  Called
  * once, on a thread of its own, when the first receipt is asked for; false of go_on ends it.
  * Errors: STOPPED, NOMEM. */
@@ -44,7 +48,8 @@ struct serve_model {
     const struct tokenizer *tok;
     const struct chat *chat;            /* NULL: a model without a chat format */
     int64_t n_ctx, created;
-    int32_t n_vocab, adapter;
+    int32_t n_vocab, n_embd, adapter;
+    enum serve_pool pool;
     const char *day;                    /* "2026-01-31": what templates are told; NULL: today */
     serve_about_fn *about;              /* NULL: no receipts */
     void *about_arg;

@@ -316,6 +316,10 @@ void small_template(struct call *c, void *arg)
     wire_request_release(&r);
 }
 
+static const char *const pools[] = {
+    [SERVE_POOL_LAST] = "last", [SERVE_POOL_MEAN] = "mean", [SERVE_POOL_CLS] = "cls",
+};
+
 void small_props(struct call *c, void *arg)
 {
     struct serve *s = arg;
@@ -324,9 +328,9 @@ void small_props(struct call *c, void *arg)
     if (!m)
         return;
     reply_object(c, json_pack(
-        "{s:s, s:s, s:i, s:{s:I}, s:s, s:b}", "model_alias", s->o.id, "build_info",
+        "{s:s, s:s, s:i, s:{s:I}, s:s, s:b, s:s}", "model_alias", s->o.id, "build_info",
         s->o.fingerprint, "total_slots", (int)s->o.n_seq_max, "default_generation_settings",
         "n_ctx", (json_int_t)m->n_ctx, "chat_format",
         chat_format_name(m->chat ? chat_info(m->chat)->format : CHAT_NONE), "thinks",
-        m->chat && chat_think(m->chat, true).can));
+        m->chat && chat_think(m->chat, true).can, "pooling", pools[m->pool]));
 }

@@ -73,6 +73,8 @@ static void end_seq(struct seq *q, enum wire_finish finish)
     j->n_ended++;
     j->n_answer_tok += q->flow.n_tok;
     j->n_think_tok += q->flow.n_think;
+    if (j->embeds)
+        return;
     check(j, flow_end(&q->flow));
     if (!j->failed)
         check(j, wire_reply_event(&j->reply, &j->made,
@@ -80,7 +82,7 @@ static void end_seq(struct seq *q, enum wire_finish finish)
                                                         .finish = finish }));
 }
 
-static void finish(struct job *j)
+static enum err write_done(struct job *j)
 {
     struct wire_event done = { .kind = WIRE_DONE };
 
@@ -89,12 +91,19 @@ static void finish(struct job *j)
                                       .think_tok = j->n_think_tok };
     for (size_t i = 0; i < j->n_asked; i++)
         done.usage.cached_tok += j->asked[i].cached;
+    return wire_reply_event(&j->reply, &j->made, &done);
+}
+
+static void finish(struct job *j)
+{
     if (!j->failed)
-        check(j, wire_reply_event(&j->reply, &j->made, &done));
+        check(j, j->embeds ? embed_write(j) : write_done(j));
     j->whole = !j->failed;
     if (j->failed && (!j->r.stream || j->made.broken))
         buf_release(&j->made);
-    if (j->failed && !j->reply.done)
+    if (j->failed && j->embeds)
+        wire_error_write(&j->made, j->r.dialect, &j->why);
+    else if (j->failed && !j->reply.done)
         (void)!wire_reply_event(&j->reply, &j->made,
                                 &(struct wire_event){ .kind = WIRE_FAIL, .error = &j->why });
 }
@@ -126,6 +135,17 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
     if (!*go_on)
         end_seq(q, why);
     return OK;
+}
+
+static void on_hidden(void *arg, int64_t pos, const float *row)
+{
+    struct seq *q = arg;
+
+    embed_add(q, pos, row);
+    if (pos + 1 < (int64_t)q->asked->ids.n)
+        return;
+    q->asked->cached = stepper_shared(q->ticket);
+    end_seq(q, WIRE_FINISH_STOP);
 }
 
 static void on_prompt(void *arg, int64_t pos, const float *logits)
@@ -168,12 +188,15 @@ static void begin_seq(struct serve *s, struct seq *q)
     struct stepper_request r = { .id = q->asked->ids.id, .kind = q->asked->kind,
                                  .n = (int64_t)q->asked->ids.n, .adapter = s->model->adapter,
                                  .sampling = &sampling, .token = on_token, .arg = q,
-                                 .party = j->pass.party, .prompt = tells ? on_prompt : NULL };
+                                 .party = j->pass.party, .prompt = tells ? on_prompt : NULL,
+                                 .hidden = j->embeds ? on_hidden : NULL,
+                                 .all_hidden = j->embeds &&
+                                               s->model->pool != SERVE_POOL_LAST };
 
     sampling.seed = q->seed;
     if (j->r.echo)
         echo(q);
-    if (j->failed || (!j->n_max && !tells))
+    if (j->failed || (!j->n_max && !tells && !j->embeds))
         end_seq(q, WIRE_FINISH_LENGTH);
     else if (stepper_add(s->model->stepper, &r, &q->ticket)) {
         fail(j, WIRE_E_NO_MEMORY);
