@@ -145,11 +145,12 @@ static enum err check(struct job *j)
 {
     const struct wire_request *r = &j->r;
 
-    if (r->suffix.at)
-        wire_error_set(&j->why, WIRE_E_UNSUPPORTED, "suffix", "Unsupported parameter: 'suffix'.");
-    else if (r->best_of > r->n)
-        wire_error_set(&j->why, WIRE_E_UNSUPPORTED_VALUE, "best_of", "Unsupported value: "
-                       "'best_of' above 'n'.");
+    if (r->suffix.at && !prompt_fim(j->s->m->tok, &(struct prompt_fim){ 0 }))
+        wire_error_set(&j->why, WIRE_E_UNSUPPORTED, "suffix", "Unsupported parameter: 'suffix'; "
+                       "the model's vocabulary has no tokens to fill in between.");
+    else if (r->suffix.at && r->echo)
+        wire_error_set(&j->why, WIRE_E_UNSUPPORTED_VALUE, "echo", "Unsupported value: 'echo' with "
+                       "'suffix'.");
     else
         for (size_t i = 0; i < r->n_stop; i++)
             if (strlen(r->stop[i].at) != r->stop[i].len)
@@ -173,7 +174,7 @@ static enum err take_prompts(struct job *j, bool chat)
         struct asked *a = &j->asked[i];
         snprintf(param, sizeof(param), j->n_asked > 1 ? "%s[%zu]" : "%s", name, i);
         e = chat ? prompt_chat_ids(j->s->m, r, a, &j->think, &j->why)
-                 : prompt_ids(j->s->m, &r->prompt[i], param, a, &j->why);
+                 : prompt_ids(j->s->m, &r->prompt[i], &r->suffix, param, a, &j->why);
         if (e == OK && j->embeds && !r->prompt[i].id && info->add_eos && info->eos >= 0)
             e = tok_list_add(&a->ids, info->eos);
         if (e == OK && (int64_t)a->ids.n + !j->embeds > j->s->m->n_ctx) {
@@ -220,7 +221,7 @@ static enum err emit(void *arg, enum wire_event_kind kind, const char *text, siz
 static enum err make_seqs(struct job *j, bool chat)
 {
     const struct wire_request *r = &j->r;
-    size_t each = (size_t)r->n;
+    size_t each = (size_t)r->best_of;
     const char *stop[16];
     struct flow_options o = {
         .tok = j->s->m->tok, .n_vocab = j->s->m->n_vocab, .stop = stop, .n_stop = (int)r->n_stop,
@@ -263,7 +264,7 @@ static enum err full(struct serve *s, struct job *j)
     enum err e = OK;
 
     pthread_mutex_lock(&s->lock);
-    if (!queue_room(&s->queue, (int64_t)j->n_seq, j->n_prompt_tok * j->r.n)) {
+    if (!queue_room(&s->queue, (int64_t)j->n_seq, j->n_prompt_tok * j->r.best_of)) {
         wire_error_set(&j->why, WIRE_E_QUEUE_FULL, NULL, NULL);
         j->why.retry_after_s = retry_after(s);
         e = err_set(ERR_BUSY, "SERVE-17", "the queue is full");

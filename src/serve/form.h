@@ -38,10 +38,16 @@ struct seq {
     struct stepper_ticket *ticket;
     uint64_t seed;
     struct tok_list drawn;              /* with a receipt: every token */
+    double logprob;                     /* with best_of: the sum over its tokens, */
+    int64_t n_drawn;                    /* how many they are, the end's too */
     double *sum;                        /* of an embedding: rows so far, [n_embd] */
     enum wire_finish finish;
+    int32_t slot;                       /* while it works */
     enum seq_state state;               /* WAITS -> WORKS under the lock */
 };
+
+/* A sequence that is in work, for /slots; `busy` and what follows it under the lock. */
+struct slot { bool busy; int64_t number, n_prompt, n_max; _Atomic int64_t n_drawn; };
 
 /* A receipt that was asked for: the request's body, the key's id. */
 struct wish { struct buf body; char key[KEY_ID_MAX + 1]; };
@@ -124,6 +130,8 @@ struct serve {
     pthread_cond_t wake;
     bool loop_done, posted;
     struct queue queue;
+    struct slot *slot;                  /* [o.n_seq_max] */
+    int64_t n_begun;
     struct job *fresh, *outbox;
     struct seen seen;
 
@@ -196,13 +204,19 @@ MUST_CHECK enum err prompt_render(const struct serve_model *m, const struct wire
 MUST_CHECK enum err prompt_chat_ids(const struct serve_model *m, const struct wire_request *r,
                                     struct asked *a, struct chat_think *think,
                                     struct wire_error *why);
+/* The tokens between which a model fills in; false: its vocabulary has none. */
+struct prompt_fim { int32_t prefix, suffix, middle; };
+bool prompt_fim(const struct tokenizer *t, struct prompt_fim *out);
+
+/* `suffix`: what follows the answer, with absent text nothing. */
 MUST_CHECK enum err prompt_ids(const struct serve_model *m, const struct wire_prompt *p,
-                               const char *param, struct asked *a, struct wire_error *why);
+                               const struct wire_text *suffix, const char *param, struct asked *a,
+                               struct wire_error *why);
 
 /* --- small.c: the other routes --------------------------------------------------------------- */
 
 route_fn small_models, small_model, small_live, small_ready, small_metrics, small_tokenize,
-         small_detokenize, small_template, small_props;
+         small_detokenize, small_template, small_props, small_tokenizer, small_slots;
 
 /* --- worker.c: the engine's thread ----------------------------------------------------------- */
 

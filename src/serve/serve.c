@@ -157,7 +157,8 @@ enum err serve_new(struct serve **out, const struct serve_options *o)
         .n_origin = o->n_origin, .limits = { .output_max = 4 << 20 },
     };
     s->route = malloc(sizeof(routes));
-    e = s->route ? gate_open(&s->gate, o->keys) :
+    s->slot = calloc((size_t)o->n_seq_max, sizeof(*s->slot));
+    e = s->route && s->slot ? gate_open(&s->gate, o->keys) :
         err_set(ERR_NOMEM, "SERVE-23", "no memory for the routes");
     if (e == OK) {
         memcpy(s->route, routes, sizeof(routes));
@@ -192,6 +193,7 @@ void serve_free(struct serve *s)
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s->route);
+    free(s->slot);
     free(s);
 }
 

@@ -5,6 +5,7 @@
 #include "serve/form.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A reply that is not streamed gets its headers after this long, then line feeds: readers that hear
@@ -40,9 +41,10 @@ static void leave_work(struct seq *q)
     struct serve *s = q->job->s;
 
     pthread_mutex_lock(&s->lock);
-    if (q->state == SEQ_WORKS)
+    if (q->state == SEQ_WORKS) {
         queue_done(&s->queue, q->item.party);
-    else if (q->state == SEQ_WAITS)
+        s->slot[q->slot].busy = false;
+    } else if (q->state == SEQ_WAITS)
         queue_remove(&s->queue, &q->item);
     pthread_mutex_unlock(&s->lock);
     q->state = SEQ_ENDED;
@@ -82,8 +84,44 @@ static void end_seq(struct seq *q, enum wire_finish finish)
                                                         .finish = finish }));
 }
 
+/* Whether a is better than b: by the mean of its tokens' log-probabilities. */
+static bool is_better(const struct seq *a, const struct seq *b)
+{
+    double x = a->n_drawn ? a->logprob / (double)a->n_drawn : -INFINITY;
+    double y = b->n_drawn ? b->logprob / (double)b->n_drawn : -INFINITY;
+
+    return x > y;
+}
+
+/* Of each prompt's best_of answers the n best, the best first; of equals the earlier one. */
+static enum err pick_best(struct job *j)
+{
+    size_t n = (size_t)j->r.n, each = (size_t)j->r.best_of, *best;
+    enum err e;
+
+    if (n == each)
+        return OK;
+    if (!(best = calloc(j->n_asked * n + 1, sizeof(*best))))
+        return err_set(ERR_NOMEM, "SERVE-36", "no memory for the best answers");
+    for (size_t p = 0; p < j->n_asked; p++) {
+        size_t *of = best + p * n, n_of = 0;
+        for (size_t i = p * each; i < (p + 1) * each; i++) {
+            size_t at = n_of < n ? n_of++ : n;
+            for (; at > 0 && is_better(&j->seq[i], &j->seq[of[at - 1]]); at--)
+                if (at < n)
+                    of[at] = of[at - 1];
+            if (at < n)
+                of[at] = i;
+        }
+    }
+    e = wire_reply_pick(&j->reply, best, j->n_asked * n);
+    free(best);
+    return e;
+}
+
 static enum err write_done(struct job *j)
 {
+    enum err e = pick_best(j);
     struct wire_event done = { .kind = WIRE_DONE };
 
     done.usage = (struct wire_usage){ .prompt_tok = j->n_prompt_tok,
@@ -91,7 +129,7 @@ static enum err write_done(struct job *j)
                                       .think_tok = j->n_think_tok };
     for (size_t i = 0; i < j->n_asked; i++)
         done.usage.cached_tok += j->asked[i].cached;
-    return wire_reply_event(&j->reply, &j->made, &done);
+    return e == OK ? wire_reply_event(&j->reply, &j->made, &done) : e;
 }
 
 static void finish(struct job *j)
@@ -119,7 +157,7 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
     enum wire_finish why = WIRE_FINISH_LENGTH;
 
     (void)pos;
-    if (first && q->choice % (size_t)j->r.n == 0)
+    if (first && q->choice % (size_t)j->r.best_of == 0)
         q->asked->cached = stepper_shared(q->ticket);
     if (first && q->choice == 0) {
         pthread_mutex_lock(&s->lock);
@@ -129,6 +167,11 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
     }
     if (j->receipt && j->n_max && !j->failed)
         check(j, tok_list_add(&q->drawn, id));
+    if (j->r.best_of > j->r.n) {
+        q->logprob += logprob_of(logprob_norm(logits, s->model->n_vocab), logits[id]);
+        q->n_drawn++;
+    }
+    s->slot[q->slot].n_drawn++;
     if (!j->failed)
         check(j, flow_draw(&q->flow, id, logits, j->n_max, &ends, &why));
     *go_on = !ends && !j->failed;
@@ -318,6 +361,19 @@ static void hand_over(struct serve *s)
     }
 }
 
+/* Under the lock.  As many are in work as there are slots at the most. */
+static void take_slot(struct serve *s, struct seq *q)
+{
+    struct slot *slot = s->slot;
+
+    while (slot->busy)
+        slot++;
+    ASSERT(slot < s->slot + s->o.n_seq_max);
+    *slot = (struct slot){ true, s->n_begun++, q->item.n_tok, q->job->n_max, 0 };
+    q->slot = (int32_t)(slot - s->slot);
+    q->state = SEQ_WORKS;
+}
+
 static void fill(struct serve *s)
 {
     struct queue_item *item;
@@ -326,7 +382,7 @@ static void fill(struct serve *s)
         pthread_mutex_lock(&s->lock);
         item = s->broken ? NULL : queue_take(&s->queue);
         if (item)
-            ((struct seq *)item)->state = SEQ_WORKS;
+            take_slot(s, (struct seq *)item);
         pthread_mutex_unlock(&s->lock);
         if (item)
             begin_seq(s, (struct seq *)item);
