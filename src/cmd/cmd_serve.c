@@ -137,11 +137,20 @@ static enum err about(void *arg, bool (*go_on)(void *arg), void *go_on_arg, json
     return receipt_about(out, &v->l, v->id, opt_flag(v->o, OPT_exact), go_on, go_on_arg);
 }
 
+static void on_loading(void *arg, double part)
+{
+    serve_loading(arg, part);
+}
+
 static enum err answer(struct serving *v)
 {
     struct serve_model m = { .created = (int64_t)time(NULL) };
     int64_t parallel = opt_int(v->o, OPT_serve_parallel);
-    enum err e = load_open(&v->l, v->o, true, load_rows_many(v->o, parallel)), e_run;
+    enum err e, e_run;
+
+    progress_watch(on_loading, v->s);
+    e = load_open(&v->l, v->o, true, load_rows_many(v->o, parallel));
+    progress_watch(NULL, NULL);
 
     if (e == OK)
         e = read_style(v);

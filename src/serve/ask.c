@@ -53,7 +53,8 @@ const struct serve_model *ask_ready(struct serve *s, struct call *c)
 
     if (s->m)
         return s->m;
-    wire_error_set(&why, WIRE_E_NOT_READY, NULL, "The model is still being loaded; try again.");
+    wire_error_set(&why, WIRE_E_NOT_READY, NULL, "The model is still being loaded, %d %% of it is "
+                   "there; try again.", atomic_load(&s->loading) / 10);
     why.retry_after_s = 2;
     refuse(c, &why);
     return NULL;
@@ -394,7 +395,7 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
     }
     j->s = s;
     j->call = c;
-    j->begun = clock_s();
+    j->begun = serve_now(s);
     j->due = j->begun + s->o.deadline_s;
     about.id = j->id;
     e = understand(j, d);

@@ -95,7 +95,7 @@ struct seen {
     int64_t n_prompt_tok, n_cached_tok, n_answer_tok;
     double step_s, first_s;             /* in steps; to first tokens, summed */
     int64_t n_first;
-    double last_step;                   /* when the last one ended */
+    double moved;                       /* when a step ended, or work came to an engine at rest */
     struct sched_counts counts;
     struct stepper_load load;
     int32_t n_work;
@@ -119,6 +119,7 @@ struct serve {
     const struct serve_model *m;        /* NULL while it is loaded */
     struct job *all;
     bool draining;
+    _Atomic int loading;                /* thousandths, until m is there */
     int64_t n_asked, n_refused, n_refused_full;
     double started;
     struct receipts receipts;
@@ -230,6 +231,8 @@ void worker_give(struct serve *s, struct job *j);
 void worker_drop(struct serve *s, struct job *j);
 
 /* --- serve.c --------------------------------------------------------------------------------- */
+
+double serve_now(const struct serve *s);
 
 /* Write what the outbox holds; posted by the engine. */
 void serve_deliver(void *arg);

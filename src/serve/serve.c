@@ -136,6 +136,16 @@ void serve_deliver(void *arg)
     }
 }
 
+double serve_now(const struct serve *s)
+{
+    return s->o.clock ? s->o.clock() : clock_s();
+}
+
+void serve_loading(struct serve *s, double part)
+{
+    atomic_store(&s->loading, (int)(1000 * (part < 0 ? 0 : part > 1 ? 1 : part)));
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 enum err serve_new(struct serve **out, const struct serve_options *o)
@@ -147,7 +157,7 @@ enum err serve_new(struct serve **out, const struct serve_options *o)
     if (!s)
         return err_set(ERR_NOMEM, "SERVE-22", "no memory for a server");
     s->o = *o;
-    s->started = clock_s();
+    s->started = serve_now(s);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     struct server_options so = {
@@ -287,7 +297,7 @@ enum err serve_run(struct serve *s, const struct serve_model *m)
     pthread_mutex_lock(&s->lock);
     if (m)
         s->seen.load = stepper_load(m->stepper);
-    s->seen.last_step = clock_s();
+    s->seen.moved = serve_now(s);
     pthread_mutex_unlock(&s->lock);
     ASSERT(server_post(s->server, on_ready, r) == OK);
     worker_run(s, m);

@@ -30,6 +30,7 @@ struct serve_options {
     int32_t n_seq_max;                  /* sequences in work at once: the stepper's */
     double deadline_s;                  /* a request's whole time */
     struct access *access;              /* NULL: no log */
+    double (*clock)(void);              /* seconds; NULL: clock_s().  Sockets have their own. */
 };
 
 /* How the hidden rows of a text become one vector: that of its last token, their mean, that of its
@@ -68,6 +69,9 @@ int serve_port(const struct serve *s, int i);           /* as server_port() */
 
 /* Start the event loop's thread.  Errors: NOMEM. */
 MUST_CHECK enum err serve_start(struct serve *s);
+
+/* How much of the model is loaded, from 0 to 1: what /health/ready says.  From any thread. */
+void serve_loading(struct serve *s, double part);
 
 /* Answer until SIGTERM or SIGINT came and the last reply has left; another of them cuts all off.
  * SIGHUP reads keys and certificate again.  `m` may be NULL, when there is no model after all: then

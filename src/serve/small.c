@@ -2,13 +2,11 @@
 #include "serve/form.h"
 
 #include "base/json.h"
+#include "serve/health.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Work that waits this long without a step is stuck. */
-#define STUCK_S 30.0
 
 static void reply(struct call *c, int status, struct buf *body)
 {
@@ -91,12 +89,15 @@ void small_ready(struct call *c, void *arg)
     struct serve *s = arg;
     struct queue waits;
     struct seen n = look(s, &waits);
-    bool stuck = (waits.n_item || n.n_work) && clock_s() - n.last_step > STUCK_S;
-    const char *status = !s->m ? "loading" : s->draining ? "draining" : stuck ? "stuck" : "ok";
-    bool ok = s->m && !s->draining && !stuck;
+    const struct health h = { s->m != NULL, s->draining, waits.n_item, n.n_work, n.moved };
+    const char *status = health_status(&h, serve_now(s));
+    bool ok = !strcmp(status, "ok");
     struct buf body = { 0 };
 
-    buf_printf(&body, "{\"status\":\"%s\"}", status);
+    buf_printf(&body, "{\"status\":\"%s\"", status);
+    if (!h.loaded)
+        buf_printf(&body, ",\"progress\":%.3f", atomic_load(&s->loading) / 1000.0);
+    buf_puts(&body, "}");
     if (!ok)
         call_header(c, "Retry-After", "2");
     reply(c, ok ? 200 : 503, &body);
@@ -152,7 +153,7 @@ void small_metrics(struct call *c, void *arg)
           n.load.n_page - n.load.n_page_unused);
     LEVEL("connections", "Open connections.", server_connections(s->server));
     LEVEL("ready", "1 when the model answers.", s->m && !s->draining);
-    LEVEL("uptime_seconds", "Since the start.", clock_s() - s->started);
+    LEVEL("uptime_seconds", "Since the start.", serve_now(s) - s->started);
 #undef COUNT
 #undef LEVEL
     call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&b), b.len);

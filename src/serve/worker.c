@@ -20,6 +20,8 @@ void worker_give(struct serve *s, struct job *j)
     while (*at)
         at = &(*at)->next_fresh;
     *at = j;
+    if (!s->queue.n_item && !s->seen.n_work)
+        s->seen.moved = serve_now(s);
     for (size_t i = 0; i < j->n_seq; i++)
         queue_put(&s->queue, &j->seq[i].item);
     pthread_cond_signal(&s->wake);
@@ -161,7 +163,7 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
         q->asked->cached = stepper_shared(q->ticket);
     if (first && q->choice == 0) {
         pthread_mutex_lock(&s->lock);
-        s->seen.first_s += clock_s() - j->begun;
+        s->seen.first_s += serve_now(s) - j->begun;
         s->seen.n_first++;
         pthread_mutex_unlock(&s->lock);
     }
@@ -325,7 +327,7 @@ static void publish(struct serve *s, struct job *j, bool early)
 /* Jobs that left or are late end; those that have something for their client hand it over. */
 static void hand_over(struct serve *s)
 {
-    double now = clock_s();
+    double now = serve_now(s);
     bool post;
 
     for (struct job *j = s->live, *next; j; j = next) {
@@ -391,7 +393,7 @@ static void fill(struct serve *s)
 
 static void step(struct serve *s)
 {
-    double began = clock_s();
+    double began = serve_now(s);
     bool any = false;
     enum err e = s->broken ? OK : stepper_step(s->model->stepper, &any);
 
@@ -402,8 +404,8 @@ static void step(struct serve *s)
     }
     pthread_mutex_lock(&s->lock);
     if (any) {
-        s->seen.last_step = clock_s();
-        s->seen.step_s += s->seen.last_step - began;
+        s->seen.moved = serve_now(s);
+        s->seen.step_s += s->seen.moved - began;
     }
     pthread_mutex_unlock(&s->lock);
 }
