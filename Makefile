@@ -105,13 +105,13 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
 
-# What `croft bench --json` says it was built from.
+# What `croft bench --json` and receipts say they were built from.
 $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)
 	@git describe --always --dirty --abbrev=9 2>/dev/null >$@.new || echo unknown >$@.new
 	@cmp -s $@.new $@ || cp $@.new $@
-$(BUILD)/src/cmd/bench_json.o: $(BUILD)/commit
-$(BUILD)/src/cmd/bench_json.o: CPPFLAGS += -DCROFT_COMMIT='"$(shell cat $(BUILD)/commit)"'
+$(BUILD)/src/cmd/bench_json.o $(BUILD)/src/cmd/receipt_about.o: $(BUILD)/commit
+$(BUILD)/src/cmd/bench_json.o $(BUILD)/src/cmd/receipt_about.o: CPPFLAGS += -DCROFT_COMMIT='"$(shell cat $(BUILD)/commit)"'
 
 tests: $(TESTS)                         ## the test programs, not run
 objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) \
@@ -140,7 +140,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft or gateway-policy
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, serve-verify or gateway-policy
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 # PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.

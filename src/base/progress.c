@@ -12,6 +12,14 @@
 
 static const double hidden_s = 2, redraw_s = 0.1, plain_s = 5;
 
+static struct { void (*fn)(void *arg, double part); void *arg; } watch;
+
+void progress_watch(void (*fn)(void *arg, double part), void *arg)
+{
+    watch.fn = fn;
+    watch.arg = arg;
+}
+
 void progress_begin(struct progress *p, const char *what, const char *unit, int64_t total)
 {
     double now = clock_s();
@@ -74,6 +82,8 @@ void progress_update(struct progress *p, int64_t done)
 {
     double now = clock_s();
 
+    if (watch.fn && p->total > 0)
+        watch.fn(watch.arg, (double)done / (double)p->total);
     if (term_quiet() || now - p->started < hidden_s)
         return;
     if (p->visible && now - p->shown < (term_plain() ? plain_s : redraw_s))

@@ -43,6 +43,10 @@ void progress_begin(struct progress *p, const char *what, const char *unit, int6
 void progress_update(struct progress *p, int64_t done);
 void progress_end(struct progress *p);
 
+/* Tell `fn` too how far what is in progress is, from 0 to 1, with every update, shown or not.  One
+ * at a time; NULL: nobody. */
+void progress_watch(void (*fn)(void *arg, double part), void *arg);
+
 /* Ctrl-C: the first sets the flag; the third before it is cleared ends the program at once, with
  * status 130: a way out of a step that hangs. */
 void term_catch_interrupt(void);

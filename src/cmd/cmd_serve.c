@@ -6,7 +6,9 @@
 #include "cmd/cmd_table.h"
 #include "cmd/load.h"
 #include "cmd/model_path.h"
+#include "cmd/pooling.h"
 #include "cmd/prompt.h"
+#include "cmd/receipt_about.h"
 
 #include "base/term.h"
 #include "serve/serve.h"
@@ -127,14 +129,33 @@ static enum err read_style(struct serving *v)
     return e;
 }
 
+/* For receipts; the loaded model is constant by now. */
+static enum err about(void *arg, bool (*go_on)(void *arg), void *go_on_arg, json_t **out)
+{
+    struct serving *v = arg;
+
+    return receipt_about(out, &v->l, v->id, opt_flag(v->o, OPT_exact), go_on, go_on_arg);
+}
+
+static void on_loading(void *arg, double part)
+{
+    serve_loading(arg, part);
+}
+
 static enum err answer(struct serving *v)
 {
     struct serve_model m = { .created = (int64_t)time(NULL) };
     int64_t parallel = opt_int(v->o, OPT_serve_parallel);
-    enum err e = load_open(&v->l, v->o, true, load_rows_many(v->o, parallel)), e_run;
+    enum err e, e_run;
+
+    progress_watch(on_loading, v->s);
+    e = load_open(&v->l, v->o, true, load_rows_many(v->o, parallel));
+    progress_watch(NULL, NULL);
 
     if (e == OK)
         e = read_style(v);
+    if (e == OK)
+        e = pooling_choose(&m.pool, &v->l, v->o);
     if (e == OK)
         e = load_stepper(&v->stepper, &v->l, v->o, parallel, GAP, &m.n_ctx);
     if (e == OK) {
@@ -142,7 +163,10 @@ static enum err answer(struct serving *v)
         m.tok = v->l.tok;
         m.chat = v->style.chat;
         m.n_vocab = model_info(v->l.model)->n_vocab;
+        m.n_embd = model_info(v->l.model)->n_embd;
         m.adapter = v->l.mix;
+        m.about = about;
+        m.about_arg = v;
         say_where(v, m.n_ctx);
     }
     e_run = serve_run(v->s, e == OK ? &m : NULL);

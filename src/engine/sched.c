@@ -23,7 +23,7 @@ struct sched_seq {
     int64_t n_told;                     /* rows whose logits were given, with all_logits */
     int32_t adapter;
     uint64_t party;
-    bool running, asking, all_logits;
+    bool running, asking, all_logits, hidden, all_hidden;
     void *user;
     struct kv_view kv;
     struct sched_seq *next;             /* while it waits */
@@ -186,6 +186,8 @@ enum err sched_add(struct sched *s, const struct sched_request *r, struct sched_
     q->adapter = r->adapter;
     q->party = r->party;
     q->all_logits = r->all_logits;
+    q->hidden = r->hidden;
+    q->all_hidden = r->all_hidden;
     q->user = r->user;
     q->number = s->n_added++;
     wait_insert(s, q);
@@ -223,7 +225,7 @@ static struct donor find_donor(const struct sched *s, const struct sched_seq *q)
 {
     struct donor best = { 0 };
 
-    if (q->all_logits && q->n_told < q->n_prompt - 1)
+    if ((q->all_logits || q->all_hidden) && q->n_told < q->n_prompt - 1)
         return best;
     best.kept = prefix_find(s->kept, owner_of(q), q->token, q->kind, q->n_tok - 1);
     best.n = best.coming = best.kept.n_tok;
@@ -379,9 +381,15 @@ static void share_rows(struct sched *s, struct sched_step *step)
     }
 }
 
+static bool wants_hidden(const struct sched_seq *q, int64_t k)
+{
+    return q->hidden && (k == q->n_tok - 1 || (q->all_hidden && k >= q->n_told));
+}
+
 static bool wants_logits(const struct sched_seq *q, int64_t k)
 {
-    return k >= q->n_tok - 1 || (q->all_logits && k < q->n_prompt && k >= q->n_told);
+    return (k >= q->n_tok - 1 && !q->hidden) ||
+           (q->all_logits && k < q->n_prompt && k >= q->n_told);
 }
 
 static void write_rows(struct sched *s, struct sched_step *step)
@@ -398,6 +406,7 @@ static void write_rows(struct sched *s, struct sched_step *step)
                 .token = k < q->n_tok ? q->token[k] : q->guess[k - q->n_tok], .seq = b->n_seq,
                 .pos = k, .kind = k < q->n_tok ? q->kind[k] : TOK_SAMPLED,
                 .adapter = q->adapter, .want_logits = wants_logits(q, k),
+                .want_hidden = wants_hidden(q, k),
             };
         if (q->n_kv + q->n_todo >= q->n_tok)
             s->ask[s->n_ask++] = q;

@@ -65,6 +65,8 @@ struct sched_request {
     void *user;                         /* the caller's: sched_user() */
     uint64_t party;                     /* nothing is shared between different ones */
     bool all_logits;                    /* of every row of the prompt: it takes over no pages */
+    bool hidden;                        /* of the last row its hidden row is wanted, no logits */
+    bool all_hidden;                    /* and of every one: it takes over no pages */
 };
 
 struct sched_step {

@@ -20,6 +20,7 @@ struct stepper_ticket {
     struct sampler *sampler;
     stepper_token_fn *token;
     stepper_prompt_fn *prompt;
+    stepper_hidden_fn *hidden;
     void *arg;
     const float *logits;                /* of its newest token's row, in this step */
     struct lookup *lookup;              /* of its first n_known tokens; NULL: none yet */
@@ -44,6 +45,7 @@ struct stepper {
     int n_guess;
     bool paced, guessed;                /* guessed: rows of this step are guesses */
     float *logits;                      /* [n_seq_max + SCHED_TOLD_MAX + guesses, n_vocab] */
+    float *hidden;                      /* [n_batch, n_embd]; touched where one is wanted */
     int32_t n_vocab, n_live;
     int64_t n_ctx;
     struct stepper_ticket *live;
@@ -79,6 +81,10 @@ enum err stepper_new(struct stepper **out, struct model *m, const struct stepper
     e = s->logits ? kv_pool_new(&s->pool, model_kv_spec(m)->page_bytes, o->n_page) :
         err_set(ERR_NOMEM, "STEP-02", "no memory for the logits of %d sequences; use a smaller "
                 "--parallel", o->n_seq_max);
+    s->hidden = calloc((size_t)o->n_batch * (size_t)model_info(m)->n_embd, sizeof(*s->hidden));
+    if (e == OK && !s->hidden)
+        e = err_set(ERR_NOMEM, "STEP-04", "no memory for the hidden rows of a step; use a smaller "
+                    "--batch-size");
     if (e == OK)
         e = sched_new(&s->sched, s->pool, &so);
     if (e) {
@@ -116,27 +122,33 @@ void stepper_free(struct stepper *s)
     free(s->guesser);
     free(s->offer);
     free(s->logits);
+    free(s->hidden);
     free(s);
 }
 
 enum err stepper_add(struct stepper *s, const struct stepper_request *r,
                      struct stepper_ticket **ticket)
 {
-    struct sampler_options sampling = *r->sampling;
     struct stepper_ticket *t = calloc(1, sizeof(*t));
     struct sched_request q = { .id = r->id, .kind = r->kind, .n = r->n, .adapter = r->adapter,
-                               .user = t, .party = r->party, .all_logits = r->prompt };
-    enum err e;
+                               .user = t, .party = r->party, .all_logits = r->prompt,
+                               .hidden = r->hidden, .all_hidden = r->all_hidden };
+    struct sampler_options sampling;
+    enum err e = OK;
 
     if (ticket)
         *ticket = NULL;
     if (!t)
         return err_set(ERR_NOMEM, "STEP-03", "no memory for another request");
-    sampling.n_ctx = s->n_ctx;
     t->token = r->token;
     t->prompt = r->prompt;
+    t->hidden = r->hidden;
     t->arg = r->arg;
-    e = sampler_new(&t->sampler, &sampling, s->n_vocab);
+    if (!r->hidden) {
+        sampling = *r->sampling;
+        sampling.n_ctx = s->n_ctx;
+        e = sampler_new(&t->sampler, &sampling, s->n_vocab);
+    }
     if (e == OK)
         e = sched_add(s->sched, &q, &t->seq);
     if (e) {
@@ -165,9 +177,11 @@ static void draw(void *arg, int64_t i, int thread)
     struct stepper *s = arg;
     struct stepper_ticket *t = sched_user(s->ask[i]);
     int64_t n = sched_len(t->seq);
-    enum err e = sampler_next(t->sampler, t->logits, sched_tokens(t->seq), n, n, &t->drawn);
+    enum err e = OK;
 
     (void)thread;
+    if (!t->hidden)
+        e = sampler_next(t->sampler, t->logits, sched_tokens(t->seq), n, n, &t->drawn);
     t->failed.code = OK;
     if (e)
         err_save(&t->failed, e);
@@ -188,13 +202,14 @@ static void judge(struct stepper *s, struct stepper_ticket *t)
 static enum err hand_over(struct stepper *s, struct sched_seq *q, bool *again)
 {
     struct stepper_ticket *t = sched_user(q);
-    bool go_on = true;
-    enum err e;
+    bool go_on = !t->hidden;
+    enum err e = OK;
 
     *again = false;
     if (t->failed.code)
         return err_restore(&t->failed);
-    e = t->token(t->arg, t->drawn, t->logits, sched_len(q), &go_on);
+    if (!t->hidden)
+        e = t->token(t->arg, t->drawn, t->logits, sched_len(q), &go_on);
     if (e == OK && go_on) {
         judge(s, t);
         e = sched_push(s->sched, q, t->drawn, again);
@@ -249,6 +264,28 @@ static void give_logits(struct stepper *s)
     }
 }
 
+static bool any_hidden(const struct batch *b)
+{
+    for (int32_t i = 0; i < b->n_row; i++)
+        if (b->row[i].want_hidden)
+            return true;
+    return false;
+}
+
+static void give_hidden(struct stepper *s)
+{
+    const struct batch *b = &s->step.batch;
+    const float *row = s->hidden;
+
+    for (int32_t i = 0; i < b->n_row; i++) {
+        struct stepper_ticket *t = sched_user(s->step.seq[b->row[i].seq]);
+        if (!b->row[i].want_hidden)
+            continue;
+        t->hidden(t->arg, b->row[i].pos, row);
+        row += model_info(s->m)->n_embd;
+    }
+}
+
 /* What follows a ticket's text, from the text. */
 static enum err look_up(struct stepper *s, struct stepper_ticket *t)
 {
@@ -294,7 +331,8 @@ static enum err guess(struct stepper *s)
 static enum err compute(struct stepper *s)
 {
     const struct batch *b = &s->step.batch;
-    struct step_out out = { .logits = s->logits };
+    struct step_out out = { .logits = s->logits,
+                            .hidden = any_hidden(b) ? s->hidden : NULL };
     int32_t n_logits = 0;
     double start = clock_s();
     enum err e = model_step(s->m, b, &out);
@@ -320,6 +358,8 @@ enum err stepper_step(struct stepper *s, bool *any)
     if ((e = compute(s)))
         return e;
     give_logits(s);
+    if (any_hidden(&s->step.batch))
+        give_hidden(s);
     sched_computed(s->sched);
     return hand_out(s);
 }

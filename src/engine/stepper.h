@@ -37,6 +37,10 @@ typedef enum err stepper_token_fn(void *arg, int32_t id, const float *logits, in
  * order, before the first token is drawn. */
 typedef void stepper_prompt_fn(void *arg, int64_t pos, const float *logits);
 
+/* The hidden row (borrowed, [n_embd], after the final norm) of the prompt's token at `pos`, in
+ * order.  Behind that of the last one the request is whole and `arg` not used again. */
+typedef void stepper_hidden_fn(void *arg, int64_t pos, const float *row);
+
 struct stepper_request {
     const int32_t *id;                  /* [n], copied */
     const uint8_t *kind;                /* [n], copied; NULL: all prompt */
@@ -47,6 +51,10 @@ struct stepper_request {
     void *arg;
     uint64_t party;                     /* computed prompts are shared inside a party alone */
     stepper_prompt_fn *prompt;          /* NULL: not wanted; else nothing is taken from others */
+    stepper_hidden_fn *hidden;          /* NULL: an answer is drawn; else none is: no sampling, no
+                                           token, no prompt function */
+    bool all_hidden;                    /* of all tokens, and nothing is taken from others; else
+                                           of the last one */
 };
 
 /* `m` is borrowed.  On success *out is yours: stepper_free(), which drops unfinished requests.

@@ -423,6 +423,7 @@ enum err hf_open_all(struct weights *w, const char *folder, const char *path, bo
         return err_set(ERR_NOMEM, "HF-61", "%s: no memory to open it; close other programs", path);
     if ((e = read_config(&f)) || (e = read_index(&f)) || (e = check_named(&f, path)) ||
         (e = read_extra(&f, "generation_config.json", "generation_config", false)) ||
+        (e = read_extra(&f, "1_Pooling/config.json", "pooling", false)) ||
         (e = read_template(&f, &have_template)) ||
         (e = read_extra(&f, "tokenizer_config.json", "tokenizer_config", !have_template)) ||
         (e = map_file(&w->tokenizer, &f, "tokenizer.json", false)))

@@ -30,8 +30,8 @@ struct hf_meta { struct weights *w; uint64_t room; const char *path; };
 /* config.json, which says whether the weights are stored in a way that is read here. */
 MUST_CHECK enum err hf_config_read(struct hf_meta *h, const char *text, size_t len);
 
-/* generation_config.json or tokenizer_config.json under the prefix of its name.  A chat template
- * in it is taken when `with_template` is set. */
+/* generation_config.json, tokenizer_config.json or 1_Pooling/config.json under a prefix.  A chat
+ * template in it is taken when `with_template` is set. */
 MUST_CHECK enum err hf_extra_read(struct hf_meta *h, const char *text, size_t len,
                                   const char *prefix, bool with_template);
 

@@ -4,9 +4,10 @@
  * Names are the container's own.  GGUF: "blk.3.attn_q.weight", "llama.block_count".  A Hugging
  * Face folder (hf is set): "model.layers.3.self_attn.q_proj.weight", and config.json with its
  * objects flattened by dots: "num_hidden_layers", "rope_scaling.factor"; the other JSON files
- * under their name: "generation_config.eos_token_id", "tokenizer_config.bos_token".  A chat
- * template is "tokenizer.chat_template" in both.  Which name means what is for a model family
- * to say (model/arch.h).
+ * under their name: "generation_config.eos_token_id", "tokenizer_config.bos_token",
+ * "pooling.pooling_mode_mean_tokens" of 1_Pooling/config.json.  A chat template is
+ * "tokenizer.chat_template" in both.  Which name means what is for a model family to say
+ * (model/arch.h).
  *
  * Opening reads headers only and validates all of them: afterwards every tensor's bytes lie
  * inside its file, names are unique, and strings are what the header says.  Tensor data stays
@@ -17,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "kernels/kernels.h"
 
 #include <stdbool.h>
@@ -80,6 +82,11 @@ const struct tensor_info *weights_find(const struct weights *w, const char *name
 /* out <- bytes [at, at + n) of the tensor as its rows lie in the file it was made from, whatever
  * its layout is. */
 void tensor_bytes(const struct tensor_info *t, uint64_t at, uint64_t n, void *out);
+
+/* sum [n_tensor] <- SHA-256 of those bytes of each tensor; false of `go_on`, which is called for
+ * each MiB, ends it.  Errors: NOMEM, STOPPED. */
+MUST_CHECK enum err weights_sums(uint8_t (*sum)[SHA256_BYTES], const struct weights *w,
+                                 bool (*go_on)(void *arg), void *arg);
 
 /* The entry of that key, or NULL. */
 const struct meta *weights_meta(const struct weights *w, const char *key);

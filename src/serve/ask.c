@@ -23,8 +23,11 @@ void job_free(struct job *j)
         j->s->all = j->next_all;
     if (j->next_all)
         j->next_all->prev_all = j->prev_all;
-    for (size_t i = 0; j->seq && i < j->n_seq; i++)
+    for (size_t i = 0; j->seq && i < j->n_seq; i++) {
         flow_release(&j->seq[i].flow);
+        tok_list_release(&j->seq[i].drawn);
+        free(j->seq[i].sum);
+    }
     for (size_t i = 0; j->asked && i < j->n_asked; i++) {
         tok_list_release(&j->asked[i].ids);
         free(j->asked[i].kind);
@@ -35,6 +38,9 @@ void job_free(struct job *j)
     buf_release(&j->made);
     buf_release(&j->out);
     buf_release(&j->rest);
+    if (j->receipt)
+        buf_release(&j->receipt->body);
+    free(j->receipt);
     free(j->bias);
     free(j->asked);
     free(j->seq);
@@ -47,7 +53,8 @@ const struct serve_model *ask_ready(struct serve *s, struct call *c)
 
     if (s->m)
         return s->m;
-    wire_error_set(&why, WIRE_E_NOT_READY, NULL, "The model is still being loaded; try again.");
+    wire_error_set(&why, WIRE_E_NOT_READY, NULL, "The model is still being loaded, %d %% of it is "
+                   "there; try again.", atomic_load(&s->loading) / 10);
     why.retry_after_s = 2;
     refuse(c, &why);
     return NULL;
@@ -121,6 +128,8 @@ static enum err take_sampling(struct job *j)
 
     if (e == OK && r->seed == WIRE_ABSENT && getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         e = err_set(ERR_IO, "SERVE-12", "the system gives no random numbers");
+    if (r->seed == WIRE_ABSENT)
+        seed >>= 11;                    /* any reader of JSON has 53 bits of it */
     j->sampling = (struct sampler_options){
         .temperature = number(r->temperature, 1), .top_p = number(r->top_p, 1),
         .min_p = number(r->min_p, 0), .repeat_penalty = 1, .repeat_last_n = -1,
@@ -137,11 +146,12 @@ static enum err check(struct job *j)
 {
     const struct wire_request *r = &j->r;
 
-    if (r->suffix.at)
-        wire_error_set(&j->why, WIRE_E_UNSUPPORTED, "suffix", "Unsupported parameter: 'suffix'.");
-    else if (r->best_of > r->n)
-        wire_error_set(&j->why, WIRE_E_UNSUPPORTED_VALUE, "best_of", "Unsupported value: "
-                       "'best_of' above 'n'.");
+    if (r->suffix.at && !prompt_fim(j->s->m->tok, &(struct prompt_fim){ 0 }))
+        wire_error_set(&j->why, WIRE_E_UNSUPPORTED, "suffix", "Unsupported parameter: 'suffix'; "
+                       "the model's vocabulary has no tokens to fill in between.");
+    else if (r->suffix.at && r->echo)
+        wire_error_set(&j->why, WIRE_E_UNSUPPORTED_VALUE, "echo", "Unsupported value: 'echo' with "
+                       "'suffix'.");
     else
         for (size_t i = 0; i < r->n_stop; i++)
             if (strlen(r->stop[i].at) != r->stop[i].len)
@@ -153,7 +163,9 @@ static enum err check(struct job *j)
 static enum err take_prompts(struct job *j, bool chat)
 {
     const struct wire_request *r = &j->r;
-    char param[32] = "prompt";
+    const struct tokenizer_info *info = tokenizer_info(j->s->m->tok);
+    const char *name = chat ? "messages" : j->embeds ? "input" : "prompt";
+    char param[32];
     enum err e = OK;
 
     j->n_asked = chat ? 1 : r->n_prompt;
@@ -161,12 +173,13 @@ static enum err take_prompts(struct job *j, bool chat)
         return err_set(ERR_NOMEM, "SERVE-14", "no memory for %zu prompts", j->n_asked);
     for (size_t i = 0; i < j->n_asked && e == OK; i++) {
         struct asked *a = &j->asked[i];
-        if (!chat && j->n_asked > 1)
-            snprintf(param, sizeof(param), "prompt[%zu]", i);
+        snprintf(param, sizeof(param), j->n_asked > 1 ? "%s[%zu]" : "%s", name, i);
         e = chat ? prompt_chat_ids(j->s->m, r, a, &j->think, &j->why)
-                 : prompt_ids(j->s->m, &r->prompt[i], param, a, &j->why);
-        if (e == OK && (int64_t)a->ids.n >= j->s->m->n_ctx) {
-            wire_error_context(&j->why, chat ? "messages" : param, j->s->m->n_ctx,
+                 : prompt_ids(j->s->m, &r->prompt[i], &r->suffix, param, a, &j->why);
+        if (e == OK && j->embeds && !r->prompt[i].id && info->add_eos && info->eos >= 0)
+            e = tok_list_add(&a->ids, info->eos);
+        if (e == OK && (int64_t)a->ids.n + !j->embeds > j->s->m->n_ctx) {
+            wire_error_context(&j->why, param, j->s->m->n_ctx,
                                (int64_t)a->ids.n);
             return err_set(ERR_ARG, "SERVE-15", "the prompt is longer than the context");
         }
@@ -187,7 +200,7 @@ static void take_max(struct job *j, bool chat)
     j->n_max = j->r.max_tok != WIRE_ABSENT ? j->r.max_tok : chat ? room : COMPLETION_TOK;
     if (j->n_max <= room)
         return;
-    if (j->r.max_tok != WIRE_ABSENT) {
+    if (j->r.max_tok != WIRE_ABSENT && j->call) {
         snprintf(note, sizeof(note), "max_tokens cut from %" PRId64 " to %" PRId64 ", what the "
                  "context has room for", j->n_max, room);
         call_header(j->call, "x-croft-note", note);
@@ -209,7 +222,7 @@ static enum err emit(void *arg, enum wire_event_kind kind, const char *text, siz
 static enum err make_seqs(struct job *j, bool chat)
 {
     const struct wire_request *r = &j->r;
-    size_t each = (size_t)r->n;
+    size_t each = (size_t)r->best_of;
     const char *stop[16];
     struct flow_options o = {
         .tok = j->s->m->tok, .n_vocab = j->s->m->n_vocab, .stop = stop, .n_stop = (int)r->n_stop,
@@ -252,7 +265,7 @@ static enum err full(struct serve *s, struct job *j)
     enum err e = OK;
 
     pthread_mutex_lock(&s->lock);
-    if (!queue_room(&s->queue, (int64_t)j->n_seq, j->n_prompt_tok * j->r.n)) {
+    if (!queue_room(&s->queue, (int64_t)j->n_seq, j->n_prompt_tok * j->r.best_of)) {
         wire_error_set(&j->why, WIRE_E_QUEUE_FULL, NULL, NULL);
         j->why.retry_after_s = retry_after(s);
         e = err_set(ERR_BUSY, "SERVE-17", "the queue is full");
@@ -293,9 +306,25 @@ static void say_ignored(const struct job *j)
     buf_release(&names);
 }
 
+enum err job_make(struct job *j)
+{
+    bool chat = wire_dialect_task(j->r.dialect) == WIRE_TASK_CHAT;
+    enum err e;
+
+    j->embeds = wire_dialect_task(j->r.dialect) == WIRE_TASK_EMBED;
+    e = j->embeds ? embed_check(j) : check(j);
+    if (e == OK && !j->embeds)
+        e = take_sampling(j);
+    if (e == OK)
+        e = take_prompts(j, chat);
+    if (e != OK || j->embeds)
+        return e == OK ? embed_seqs(j) : e;
+    take_max(j, chat);
+    return make_seqs(j, chat);
+}
+
 static enum err understand(struct job *j, const struct wire_dialect *d)
 {
-    bool chat = wire_dialect_task(d) == WIRE_TASK_CHAT;
     struct piece body = call_body(j->call);
     enum err e = wire_parse(&j->r, &j->why, d, body.at, body.len);
 
@@ -303,18 +332,13 @@ static enum err understand(struct job *j, const struct wire_dialect *d)
     if (e == OK && !ask_model(j->s, j->call, j->r.model.at, &j->why))
         e = err_set(ERR_ARG, "SERVE-20", "no such model");
     if (e == OK)
-        e = check(j);
-    if (e == OK)
-        e = take_sampling(j);
-    if (e == OK)
-        e = take_prompts(j, chat);
+        e = job_make(j);
     if (e == OK) {
         say_ignored(j);
-        take_max(j, chat);
-        e = make_seqs(j, chat);
-    }
-    if (e == OK)
         e = full(j->s, j);
+    }
+    if (e == OK && !j->embeds)
+        e = receipt_want(j);
     return e == OK ? enter(j->s, j) : e;
 }
 
@@ -337,7 +361,7 @@ static void begin(struct job *j)
     call_watch(j->call, &(struct call_watch){ gone, serve_room, j });
     for (size_t i = 0; i < j->n_seq; i++)
         j->seq[i].item.party = j->pass.party;
-    if (wire_reply_event(&j->reply, &j->made, &e) == OK && j->r.stream) {
+    if (!j->embeds && wire_reply_event(&j->reply, &j->made, &e) == OK && j->r.stream) {
         call_stream(j->call, 200, "text/event-stream", wire_heartbeat(j->r.dialect, true));
         call_write(j->call, buf_text(&j->made), j->made.len);
         buf_cut(&j->made, 0);
@@ -371,13 +395,13 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
     }
     j->s = s;
     j->call = c;
-    j->begun = clock_s();
+    j->begun = serve_now(s);
     j->due = j->begun + s->o.deadline_s;
     about.id = j->id;
     e = understand(j, d);
     if (e == OK && !name_reply(j))
         e = err_set(ERR_IO, "SERVE-21", "the system gives no random numbers");
-    if (e == OK && (e = wire_reply_init(&j->reply, &j->r, &about)))
+    if (e == OK && !j->embeds && (e = wire_reply_init(&j->reply, &j->r, &about)))
         gate_leave(&s->gate, &j->pass, 0);
     if (e != OK) {
         if (!*j->why.text)
@@ -387,6 +411,8 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
         job_free(j);
         return;
     }
+    if (j->receipt)
+        call_header(c, "x-croft-receipt", j->id);
     j->next_all = s->all;
     if (s->all)
         s->all->prev_all = j;
@@ -404,4 +430,10 @@ void ask_completion(struct call *c, void *arg)
 {
     if (ask_ready(arg, c))
         ask(c, arg, wire_dialect_find("completions"));
+}
+
+void ask_embedding(struct call *c, void *arg)
+{
+    if (ask_ready(arg, c))
+        ask(c, arg, wire_dialect_find("embeddings"));
 }

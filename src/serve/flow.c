@@ -211,6 +211,17 @@ enum err flow_take(struct flow *f, int32_t id, const float *logits)
     return f->e;
 }
 
+enum err flow_draw(struct flow *f, int32_t id, const float *logits, int64_t n_max, bool *ends,
+                   enum wire_finish *why)
+{
+    bool last = tokenizer_is_end(f->o.tok, id);
+    enum err e = last || !n_max ? f->e : flow_take(f, id, logits);
+
+    *ends = last || f->hit || f->n_tok >= n_max;
+    *why = n_max && (last || f->hit) ? WIRE_FINISH_STOP : WIRE_FINISH_LENGTH;
+    return e;
+}
+
 enum err flow_end(struct flow *f)
 {
     char text[DETOK_MAX];

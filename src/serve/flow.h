@@ -56,6 +56,11 @@ void flow_release(struct flow *f);
  * `emit`. */
 MUST_CHECK enum err flow_take(struct flow *f, int32_t id, const float *logits);
 
+/* A token that was drawn, of at most n_max: taken unless it is an end token.  *ends: the answer
+ * does, and why.  Errors: as flow_take(). */
+MUST_CHECK enum err flow_draw(struct flow *f, int32_t id, const float *logits, int64_t n_max,
+                              bool *ends, enum wire_finish *why);
+
 /* No token follows: what was held back.  Errors: as flow_take(). */
 MUST_CHECK enum err flow_end(struct flow *f);
 

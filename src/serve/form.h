@@ -19,6 +19,7 @@
 #include "http/server.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct job;
 
@@ -36,8 +37,20 @@ struct seq {
     struct flow flow;
     struct stepper_ticket *ticket;
     uint64_t seed;
+    struct tok_list drawn;              /* with a receipt: every token */
+    double logprob;                     /* with best_of: the sum over its tokens, */
+    int64_t n_drawn;                    /* how many they are, the end's too */
+    double *sum;                        /* of an embedding: rows so far, [n_embd] */
+    enum wire_finish finish;
+    int32_t slot;                       /* while it works */
     enum seq_state state;               /* WAITS -> WORKS under the lock */
 };
+
+/* A sequence that is in work, for /slots; `busy` and what follows it under the lock. */
+struct slot { bool busy; int64_t number, n_prompt, n_max; _Atomic int64_t n_drawn; };
+
+/* A receipt that was asked for: the request's body, the key's id. */
+struct wish { struct buf body; char key[KEY_ID_MAX + 1]; };
 
 struct job {
     struct serve *s;
@@ -54,7 +67,9 @@ struct job {
     int64_t n_max, n_prompt_tok, n_answer_tok, n_think_tok;
     struct chat_think think;
     double begun, due;                  /* on clock_s() */
-    bool parsed, failed;
+    bool embeds;                        /* no answer is drawn, and there is no `reply` */
+    bool parsed, failed, whole;         /* whole: every answer ended by itself */
+    struct wish *receipt;               /* NULL: none */
     char id[64];
     struct buf made;                    /* of the reply, since it was handed over */
     struct job *next, *prev;            /* the engine's live ones */
@@ -80,11 +95,18 @@ struct seen {
     int64_t n_prompt_tok, n_cached_tok, n_answer_tok;
     double step_s, first_s;             /* in steps; to first tokens, summed */
     int64_t n_first;
-    double last_step;                   /* when the last one ended */
+    double moved;                       /* when a step ended, or work came to an engine at rest */
     struct sched_counts counts;
     struct stepper_load load;
     int32_t n_work;
 };
+
+/* Receipts that are kept, the oldest first (receipt.c). */
+struct receipts { struct receipt *first, *last; int64_t n; size_t bytes; };
+
+/* What receipts say of program and weights, made by a thread of its own; `works` and `about` under
+ * the lock, about constant once it is there. */
+struct maker { pthread_t thread; bool started, works; atomic_bool stop; json_t *about; };
 
 struct serve {
     struct serve_options o;
@@ -97,8 +119,11 @@ struct serve {
     const struct serve_model *m;        /* NULL while it is loaded */
     struct job *all;
     bool draining;
+    _Atomic int loading;                /* thousandths, until m is there */
     int64_t n_asked, n_refused, n_refused_full;
     double started;
+    struct receipts receipts;
+    struct maker maker;
 
     pthread_t loop;
     bool loop_started;
@@ -106,6 +131,8 @@ struct serve {
     pthread_cond_t wake;
     bool loop_done, posted;
     struct queue queue;
+    struct slot *slot;                  /* [o.n_seq_max] */
+    int64_t n_begun;
     struct job *fresh, *outbox;
     struct seen seen;
 
@@ -128,7 +155,7 @@ void refuse_why(struct wire_error *why, enum err e, const char *param);
 
 /* --- ask.c: a request to a job -------------------------------------------------------------- */
 
-route_fn ask_chat, ask_completion;
+route_fn ask_chat, ask_completion, ask_embedding;
 
 /* The model of a request by name; adds x-croft-note.  False: *why. */
 bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_error *why);
@@ -136,7 +163,36 @@ bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_er
 /* The model, or NULL and the call has its 503. */
 const struct serve_model *ask_ready(struct serve *s, struct call *c);
 
+/* What follows from a parsed request alone, without its call where that is NULL: sampler, prompts,
+ * sequences.  Errors: ARG with j->why, NOMEM, IO. */
+MUST_CHECK enum err job_make(struct job *j);
 void job_free(struct job *j);
+
+/* --- embed.c: texts to vectors ---------------------------------------------------------------- */
+
+/* Before prompts are read, and behind.  Errors: ARG with j->why, NOMEM. */
+MUST_CHECK enum err embed_check(struct job *j);
+MUST_CHECK enum err embed_seqs(struct job *j);
+
+/* The hidden row of the text's token at `pos`. */
+void embed_add(struct seq *q, int64_t pos, const float *row);
+
+/* The whole reply into j->made.  Errors: FORMAT (a vector that is not finite), NOMEM. */
+MUST_CHECK enum err embed_write(struct job *j);
+
+/* --- receipt.c: what answers were made of ---------------------------------------------------- */
+
+route_fn receipt_get;
+
+/* Whether the call asks for one: j->receipt.  Errors: NOMEM. */
+MUST_CHECK enum err receipt_want(struct job *j);
+void receipt_keep(struct job *j);               /* of an answer that is whole */
+void receipts_release(struct receipts *k);
+void maker_end(struct serve *s);
+
+/* As a receipt has them. */
+void receipt_sampler(struct buf *out, const struct sampler_options *o);
+const char *receipt_finish(enum wire_finish f);
 
 /* --- prompt.c: messages and prompts to tokens ------------------------------------------------ */
 
@@ -149,13 +205,19 @@ MUST_CHECK enum err prompt_render(const struct serve_model *m, const struct wire
 MUST_CHECK enum err prompt_chat_ids(const struct serve_model *m, const struct wire_request *r,
                                     struct asked *a, struct chat_think *think,
                                     struct wire_error *why);
+/* The tokens between which a model fills in; false: its vocabulary has none. */
+struct prompt_fim { int32_t prefix, suffix, middle; };
+bool prompt_fim(const struct tokenizer *t, struct prompt_fim *out);
+
+/* `suffix`: what follows the answer, with absent text nothing. */
 MUST_CHECK enum err prompt_ids(const struct serve_model *m, const struct wire_prompt *p,
-                               const char *param, struct asked *a, struct wire_error *why);
+                               const struct wire_text *suffix, const char *param, struct asked *a,
+                               struct wire_error *why);
 
 /* --- small.c: the other routes --------------------------------------------------------------- */
 
 route_fn small_models, small_model, small_live, small_ready, small_metrics, small_tokenize,
-         small_detokenize, small_template, small_props;
+         small_detokenize, small_template, small_props, small_tokenizer, small_slots;
 
 /* --- worker.c: the engine's thread ----------------------------------------------------------- */
 
@@ -169,6 +231,8 @@ void worker_give(struct serve *s, struct job *j);
 void worker_drop(struct serve *s, struct job *j);
 
 /* --- serve.c --------------------------------------------------------------------------------- */
+
+double serve_now(const struct serve *s);
 
 /* Write what the outbox holds; posted by the engine. */
 void serve_deliver(void *arg);

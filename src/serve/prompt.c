@@ -107,7 +107,7 @@ enum err prompt_render(const struct serve_model *m, const struct wire_request *r
 {
     struct lent l = { .n = r->n_message };
     struct chat_msg *msg = NULL;
-    struct chat_options co = { .add_generation_prompt = true };
+    struct chat_options co = { .add_generation_prompt = true, .date = m->day };
     enum err e;
 
     if (!m->chat) {
@@ -164,22 +164,72 @@ static enum err take_ids(const struct serve_model *m, const struct wire_prompt *
     return e;
 }
 
-enum err prompt_ids(const struct serve_model *m, const struct wire_prompt *p, const char *param,
-                    struct asked *a, struct wire_error *why)
+/* What the vocabularies of models that fill in call their marks: before, behind, the answer. */
+static const char *const fim_marks[][3] = {
+    { "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>" },               /* Qwen */
+    { "<fim_prefix>", "<fim_suffix>", "<fim_middle>" },                     /* StarCoder */
+    { "<fim-prefix>", "<fim-suffix>", "<fim-middle>" },                     /* SantaCoder */
+    { "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>" },       /* DeepSeek */
+    { "\xe2\x96\x81<PRE>", "\xe2\x96\x81<SUF>", "\xe2\x96\x81<MID>" },   /* Code Llama */
+};
+
+bool prompt_fim(const struct tokenizer *t, struct prompt_fim *out)
 {
+    for (size_t i = 0; i < sizeof(fim_marks) / sizeof(*fim_marks); i++) {
+        *out = (struct prompt_fim){ tokenizer_find_added(t, fim_marks[i][0]),
+                                    tokenizer_find_added(t, fim_marks[i][1]),
+                                    tokenizer_find_added(t, fim_marks[i][2]) };
+        if (out->prefix >= 0 && out->suffix >= 0 && out->middle >= 0)
+            return true;
+    }
+    return false;
+}
+
+static enum err add_mark(struct tok_list *ids, int32_t mark, bool wanted)
+{
+    return wanted ? tok_list_add(ids, mark) : OK;
+}
+
+/* The suffix behind its mark, then the mark that asks for what stands between. */
+static enum err take_suffix(const struct serve_model *m, const struct wire_text *suffix,
+                            const struct prompt_fim *fim, struct asked *a, struct wire_error *why)
+{
+    enum err e = tok_list_add(&a->ids, fim->suffix);
+
+    if (e == OK)
+        e = tokenizer_encode_text(m->tok, suffix->at, suffix->len, TEXT_PLAIN, &a->ids);
+    if (e == OK)
+        e = tok_list_add(&a->ids, fim->middle);
+    if (e != OK)
+        refuse_why(why, e, "suffix");
+    return e;
+}
+
+enum err prompt_ids(const struct serve_model *m, const struct wire_prompt *p,
+                    const struct wire_text *suffix, const char *param, struct asked *a,
+                    struct wire_error *why)
+{
+    struct prompt_fim fim = { -1, -1, -1 };
+    bool fills = suffix->at && prompt_fim(m->tok, &fim);
     const struct tokenizer_info *info = tokenizer_info(m->tok);
     int32_t begin = info->bos >= 0 ? info->bos : info->eos;
     enum err e = OK;
 
-    if (p->id)
-        return take_ids(m, p, param, a, why);
-    if (begin >= 0 && ((info->add_bos && info->bos >= 0) || !p->text.len))
+    if (p->id) {
+        e = add_mark(&a->ids, fim.prefix, fills);
+        if (e == OK)
+            e = take_ids(m, p, param, a, why);
+        return e == OK && fills ? take_suffix(m, suffix, &fim, a, why) : e;
+    }
+    if (begin >= 0 && ((info->add_bos && info->bos >= 0) || (!p->text.len && !fills)))
         e = tok_list_add(&a->ids, begin);
+    if (e == OK)
+        e = add_mark(&a->ids, fim.prefix, fills);
     if (e == OK && p->text.len)
         e = tokenizer_encode_text(m->tok, p->text.at, p->text.len, TEXT_PLAIN, &a->ids);
     if (e == OK && !a->ids.n)
         e = err_set(ERR_ARG, "SERVE-09", "it has no tokens");
     if (e != OK)
         refuse_why(why, e, param);
-    return e;
+    return e == OK && fills ? take_suffix(m, suffix, &fim, a, why) : e;
 }

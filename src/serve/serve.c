@@ -116,6 +116,8 @@ void serve_deliver(void *arg)
         pthread_mutex_unlock(&s->lock);
         if (!j)
             return;
+        if (ended && j->whole && j->receipt)
+            receipt_keep(j);
         if (j->call && out.broken) {
             lose(j);
             worker_drop(s, j);
@@ -134,6 +136,16 @@ void serve_deliver(void *arg)
     }
 }
 
+double serve_now(const struct serve *s)
+{
+    return s->o.clock ? s->o.clock() : clock_s();
+}
+
+void serve_loading(struct serve *s, double part)
+{
+    atomic_store(&s->loading, (int)(1000 * (part < 0 ? 0 : part > 1 ? 1 : part)));
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 enum err serve_new(struct serve **out, const struct serve_options *o)
@@ -145,7 +157,7 @@ enum err serve_new(struct serve **out, const struct serve_options *o)
     if (!s)
         return err_set(ERR_NOMEM, "SERVE-22", "no memory for a server");
     s->o = *o;
-    s->started = clock_s();
+    s->started = serve_now(s);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     struct server_options so = {
@@ -155,7 +167,8 @@ enum err serve_new(struct serve **out, const struct serve_options *o)
         .n_origin = o->n_origin, .limits = { .output_max = 4 << 20 },
     };
     s->route = malloc(sizeof(routes));
-    e = s->route ? gate_open(&s->gate, o->keys) :
+    s->slot = calloc((size_t)o->n_seq_max, sizeof(*s->slot));
+    e = s->route && s->slot ? gate_open(&s->gate, o->keys) :
         err_set(ERR_NOMEM, "SERVE-23", "no memory for the routes");
     if (e == OK) {
         memcpy(s->route, routes, sizeof(routes));
@@ -184,11 +197,13 @@ void serve_free(struct serve *s)
     server_free(s->server);
     while (s->all)
         job_free(s->all);
+    receipts_release(&s->receipts);
     queue_release(&s->queue);
     gate_close(&s->gate);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s->route);
+    free(s->slot);
     free(s);
 }
 
@@ -282,11 +297,12 @@ enum err serve_run(struct serve *s, const struct serve_model *m)
     pthread_mutex_lock(&s->lock);
     if (m)
         s->seen.load = stepper_load(m->stepper);
-    s->seen.last_step = clock_s();
+    s->seen.moved = serve_now(s);
     pthread_mutex_unlock(&s->lock);
     ASSERT(server_post(s->server, on_ready, r) == OK);
     worker_run(s, m);
     pthread_join(s->loop, NULL);
+    maker_end(s);
     if (s->broken)
         e = err_restore(&s->why_broken);
     return e;

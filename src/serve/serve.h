@@ -30,7 +30,18 @@ struct serve_options {
     int32_t n_seq_max;                  /* sequences in work at once: the stepper's */
     double deadline_s;                  /* a request's whole time */
     struct access *access;              /* NULL: no log */
+    double (*clock)(void);              /* seconds; NULL: clock_s().  Sockets have their own. */
 };
+
+/* How the hidden rows of a text become one vector: that of its last token, their mean, that of its
+ * first one. */
+enum serve_pool { SERVE_POOL_LAST, SERVE_POOL_MEAN, SERVE_POOL_CLS };
+
+/* What receipts say of program, arithmetic, weights and adapter: *out, an object, is yours.  Called
+ * once, on a thread of its own, when the first receipt is asked for; false of go_on ends it.
+ * Errors: STOPPED, NOMEM. */
+typedef enum err serve_about_fn(void *arg, bool (*go_on)(void *arg), void *go_on_arg,
+                                json_t **out);
 
 /* What is served.  Constant, and borrowed until serve_run returns. */
 struct serve_model {
@@ -38,7 +49,11 @@ struct serve_model {
     const struct tokenizer *tok;
     const struct chat *chat;            /* NULL: a model without a chat format */
     int64_t n_ctx, created;
-    int32_t n_vocab, adapter;
+    int32_t n_vocab, n_embd, adapter;
+    enum serve_pool pool;
+    const char *day;                    /* "2026-01-31": what templates are told; NULL: today */
+    serve_about_fn *about;              /* NULL: no receipts */
+    void *about_arg;
 };
 
 struct serve;
@@ -54,6 +69,9 @@ int serve_port(const struct serve *s, int i);           /* as server_port() */
 
 /* Start the event loop's thread.  Errors: NOMEM. */
 MUST_CHECK enum err serve_start(struct serve *s);
+
+/* How much of the model is loaded, from 0 to 1: what /health/ready says.  From any thread. */
+void serve_loading(struct serve *s, double part);
 
 /* Answer until SIGTERM or SIGINT came and the last reply has left; another of them cuts all off.
  * SIGHUP reads keys and certificate again.  `m` may be NULL, when there is no model after all: then

@@ -2,13 +2,11 @@
 #include "serve/form.h"
 
 #include "base/json.h"
+#include "serve/health.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Work that waits this long without a step is stuck. */
-#define STUCK_S 30.0
 
 static void reply(struct call *c, int status, struct buf *body)
 {
@@ -91,12 +89,15 @@ void small_ready(struct call *c, void *arg)
     struct serve *s = arg;
     struct queue waits;
     struct seen n = look(s, &waits);
-    bool stuck = (waits.n_item || n.n_work) && clock_s() - n.last_step > STUCK_S;
-    const char *status = !s->m ? "loading" : s->draining ? "draining" : stuck ? "stuck" : "ok";
-    bool ok = s->m && !s->draining && !stuck;
+    const struct health h = { s->m != NULL, s->draining, waits.n_item, n.n_work, n.moved };
+    const char *status = health_status(&h, serve_now(s));
+    bool ok = !strcmp(status, "ok");
     struct buf body = { 0 };
 
-    buf_printf(&body, "{\"status\":\"%s\"}", status);
+    buf_printf(&body, "{\"status\":\"%s\"", status);
+    if (!h.loaded)
+        buf_printf(&body, ",\"progress\":%.3f", atomic_load(&s->loading) / 1000.0);
+    buf_puts(&body, "}");
     if (!ok)
         call_header(c, "Retry-After", "2");
     reply(c, ok ? 200 : 503, &body);
@@ -154,7 +155,7 @@ void small_metrics(struct call *c, void *arg)
           n.load.n_page - n.load.n_page_unused);
     LEVEL("connections", "Open connections.", server_connections(s->server));
     LEVEL("ready", "1 when the model answers.", s->m && !s->draining);
-    LEVEL("uptime_seconds", "Since the start.", clock_s() - s->started);
+    LEVEL("uptime_seconds", "Since the start.", serve_now(s) - s->started);
 #undef COUNT
 #undef LEVEL
     call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&b), b.len);
@@ -318,6 +319,91 @@ void small_template(struct call *c, void *arg)
     wire_request_release(&r);
 }
 
+/* --- what runs ------------------------------------------------------------------------------- */
+
+/* A token's text, or null. */
+static json_t *mark_json(const struct tokenizer *t, int32_t id)
+{
+    char bytes[TOKEN_BYTES_MAX];
+    size_t len = id >= 0 ? tokenizer_bytes(t, id, true, bytes, sizeof(bytes)) : 0;
+    json_t *v = len ? json_stringn(bytes, len) : NULL;
+
+    return v ? v : json_null();
+}
+
+static json_t *id_json(int32_t id)
+{
+    return id >= 0 ? json_integer(id) : json_null();
+}
+
+static json_t *ends_json(const struct tokenizer *t)
+{
+    json_t *list = json_array();
+
+    for (int32_t id = 0; id < tokenizer_info(t)->n_vocab; id++)
+        if (tokenizer_is_end(t, id))
+            json_array_append_new(list, json_integer(id));
+    return list;
+}
+
+static json_t *fim_json(const struct tokenizer *t)
+{
+    struct prompt_fim f;
+
+    return prompt_fim(t, &f) ? json_pack("{s:i, s:i, s:i}", "prefix", f.prefix, "suffix", f.suffix,
+                                         "middle", f.middle) : json_null();
+}
+
+/* Texts under the names of tokenizer_config.json, ids beside them. */
+void small_tokenizer(struct call *c, void *arg)
+{
+    const struct serve_model *m = ask_ready(arg, c);
+    const struct tokenizer_info *i = m ? tokenizer_info(m->tok) : NULL;
+    const struct tokenizer *t = m ? m->tok : NULL;
+
+    if (!m)
+        return;
+    reply_object(c, json_pack(
+        "{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o}",
+        "model", i->model, "pre_tokenizer", i->pre, "vocab_size", i->n_vocab, "model_max_length",
+        (json_int_t)m->n_ctx, "bos_token", mark_json(t, i->bos), "eos_token", mark_json(t, i->eos),
+        "unk_token", mark_json(t, i->unk), "pad_token", mark_json(t, i->pad), "bos_token_id",
+        id_json(i->bos), "eos_token_id", id_json(i->eos), "unk_token_id", id_json(i->unk),
+        "pad_token_id", id_json(i->pad), "add_bos_token", i->add_bos, "add_eos_token", i->add_eos,
+        "end_token_ids", ends_json(t), "fim", fim_json(t)));
+}
+
+static json_t *slot_json(const struct slot *s, int id, int64_t n_ctx)
+{
+    if (!s->busy)
+        return json_pack("{s:i, s:I, s:b}", "id", id, "n_ctx", (json_int_t)n_ctx, "is_processing",
+                         0);
+    return json_pack("{s:i, s:I, s:b, s:I, s:I, s:I, s:I}", "id", id, "n_ctx", (json_int_t)n_ctx,
+                     "is_processing", 1, "id_task", (json_int_t)s->number, "n_prompt_tokens",
+                     (json_int_t)s->n_prompt, "n_decoded", (json_int_t)s->n_drawn, "n_predict",
+                     (json_int_t)s->n_max);
+}
+
+/* What is in work, without its text. */
+void small_slots(struct call *c, void *arg)
+{
+    struct serve *s = arg;
+    const struct serve_model *m = ask_ready(s, c);
+    json_t *list = m ? json_array() : NULL;
+
+    if (!m)
+        return;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < s->o.n_seq_max; i++)
+        json_array_append_new(list, slot_json(&s->slot[i], i, m->n_ctx));
+    pthread_mutex_unlock(&s->lock);
+    reply_object(c, list);
+}
+
+static const char *const pools[] = {
+    [SERVE_POOL_LAST] = "last", [SERVE_POOL_MEAN] = "mean", [SERVE_POOL_CLS] = "cls",
+};
+
 void small_props(struct call *c, void *arg)
 {
     struct serve *s = arg;
@@ -326,9 +412,9 @@ void small_props(struct call *c, void *arg)
     if (!m)
         return;
     reply_object(c, json_pack(
-        "{s:s, s:s, s:i, s:{s:I}, s:s, s:b}", "model_alias", s->o.id, "build_info",
+        "{s:s, s:s, s:i, s:{s:I}, s:s, s:b, s:s}", "model_alias", s->o.id, "build_info",
         s->o.fingerprint, "total_slots", (int)s->o.n_seq_max, "default_generation_settings",
         "n_ctx", (json_int_t)m->n_ctx, "chat_format",
         chat_format_name(m->chat ? chat_info(m->chat)->format : CHAT_NONE), "thinks",
-        m->chat && chat_think(m->chat, true).can));
+        m->chat && chat_think(m->chat, true).can, "pooling", pools[m->pool]));
 }

@@ -5,6 +5,7 @@
 #include "serve/form.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A reply that is not streamed gets its headers after this long, then line feeds: readers that hear
@@ -19,6 +20,8 @@ void worker_give(struct serve *s, struct job *j)
     while (*at)
         at = &(*at)->next_fresh;
     *at = j;
+    if (!s->queue.n_item && !s->seen.n_work)
+        s->seen.moved = serve_now(s);
     for (size_t i = 0; i < j->n_seq; i++)
         queue_put(&s->queue, &j->seq[i].item);
     pthread_cond_signal(&s->wake);
@@ -40,9 +43,10 @@ static void leave_work(struct seq *q)
     struct serve *s = q->job->s;
 
     pthread_mutex_lock(&s->lock);
-    if (q->state == SEQ_WORKS)
+    if (q->state == SEQ_WORKS) {
         queue_done(&s->queue, q->item.party);
-    else if (q->state == SEQ_WAITS)
+        s->slot[q->slot].busy = false;
+    } else if (q->state == SEQ_WAITS)
         queue_remove(&s->queue, &q->item);
     pthread_mutex_unlock(&s->lock);
     q->state = SEQ_ENDED;
@@ -69,9 +73,12 @@ static void end_seq(struct seq *q, enum wire_finish finish)
     struct job *j = q->job;
 
     leave_work(q);
+    q->finish = finish;
     j->n_ended++;
     j->n_answer_tok += q->flow.n_tok;
     j->n_think_tok += q->flow.n_think;
+    if (j->embeds)
+        return;
     check(j, flow_end(&q->flow));
     if (!j->failed)
         check(j, wire_reply_event(&j->reply, &j->made,
@@ -79,8 +86,44 @@ static void end_seq(struct seq *q, enum wire_finish finish)
                                                         .finish = finish }));
 }
 
-static void finish(struct job *j)
+/* Whether a is better than b: by the mean of its tokens' log-probabilities. */
+static bool is_better(const struct seq *a, const struct seq *b)
 {
+    double x = a->n_drawn ? a->logprob / (double)a->n_drawn : -INFINITY;
+    double y = b->n_drawn ? b->logprob / (double)b->n_drawn : -INFINITY;
+
+    return x > y;
+}
+
+/* Of each prompt's best_of answers the n best, the best first; of equals the earlier one. */
+static enum err pick_best(struct job *j)
+{
+    size_t n = (size_t)j->r.n, each = (size_t)j->r.best_of, *best;
+    enum err e;
+
+    if (n == each)
+        return OK;
+    if (!(best = calloc(j->n_asked * n + 1, sizeof(*best))))
+        return err_set(ERR_NOMEM, "SERVE-36", "no memory for the best answers");
+    for (size_t p = 0; p < j->n_asked; p++) {
+        size_t *of = best + p * n, n_of = 0;
+        for (size_t i = p * each; i < (p + 1) * each; i++) {
+            size_t at = n_of < n ? n_of++ : n;
+            for (; at > 0 && is_better(&j->seq[i], &j->seq[of[at - 1]]); at--)
+                if (at < n)
+                    of[at] = of[at - 1];
+            if (at < n)
+                of[at] = i;
+        }
+    }
+    e = wire_reply_pick(&j->reply, best, j->n_asked * n);
+    free(best);
+    return e;
+}
+
+static enum err write_done(struct job *j)
+{
+    enum err e = pick_best(j);
     struct wire_event done = { .kind = WIRE_DONE };
 
     done.usage = (struct wire_usage){ .prompt_tok = j->n_prompt_tok,
@@ -88,11 +131,19 @@ static void finish(struct job *j)
                                       .think_tok = j->n_think_tok };
     for (size_t i = 0; i < j->n_asked; i++)
         done.usage.cached_tok += j->asked[i].cached;
+    return e == OK ? wire_reply_event(&j->reply, &j->made, &done) : e;
+}
+
+static void finish(struct job *j)
+{
     if (!j->failed)
-        check(j, wire_reply_event(&j->reply, &j->made, &done));
+        check(j, j->embeds ? embed_write(j) : write_done(j));
+    j->whole = !j->failed;
     if (j->failed && (!j->r.stream || j->made.broken))
         buf_release(&j->made);
-    if (j->failed && !j->reply.done)
+    if (j->failed && j->embeds)
+        wire_error_write(&j->made, j->r.dialect, &j->why);
+    else if (j->failed && !j->reply.done)
         (void)!wire_reply_event(&j->reply, &j->made,
                                 &(struct wire_event){ .kind = WIRE_FAIL, .error = &j->why });
 }
@@ -104,30 +155,42 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
     struct seq *q = arg;
     struct job *j = q->job;
     struct serve *s = j->s;
-    bool first = q->flow.n_tok == 0, ends;
+    bool first = q->flow.n_tok == 0, ends = true;
+    enum wire_finish why = WIRE_FINISH_LENGTH;
 
     (void)pos;
-    if (first && q->choice % (size_t)j->r.n == 0)
+    if (first && q->choice % (size_t)j->r.best_of == 0)
         q->asked->cached = stepper_shared(q->ticket);
     if (first && q->choice == 0) {
         pthread_mutex_lock(&s->lock);
-        s->seen.first_s += clock_s() - j->begun;
+        s->seen.first_s += serve_now(s) - j->begun;
         s->seen.n_first++;
         pthread_mutex_unlock(&s->lock);
     }
-    *go_on = false;
-    ends = tokenizer_is_end(s->model->tok, id);
-    if (!ends && j->n_max && !j->failed)
-        check(j, flow_take(&q->flow, id, logits));
-    if (ends && j->n_max)
-        end_seq(q, WIRE_FINISH_STOP);
-    else if (q->flow.hit)
-        end_seq(q, WIRE_FINISH_STOP);
-    else if (j->failed || q->flow.n_tok >= j->n_max)
-        end_seq(q, WIRE_FINISH_LENGTH);
-    else
-        *go_on = true;
+    if (j->receipt && j->n_max && !j->failed)
+        check(j, tok_list_add(&q->drawn, id));
+    if (j->r.best_of > j->r.n) {
+        q->logprob += logprob_of(logprob_norm(logits, s->model->n_vocab), logits[id]);
+        q->n_drawn++;
+    }
+    s->slot[q->slot].n_drawn++;
+    if (!j->failed)
+        check(j, flow_draw(&q->flow, id, logits, j->n_max, &ends, &why));
+    *go_on = !ends && !j->failed;
+    if (!*go_on)
+        end_seq(q, why);
     return OK;
+}
+
+static void on_hidden(void *arg, int64_t pos, const float *row)
+{
+    struct seq *q = arg;
+
+    embed_add(q, pos, row);
+    if (pos + 1 < (int64_t)q->asked->ids.n)
+        return;
+    q->asked->cached = stepper_shared(q->ticket);
+    end_seq(q, WIRE_FINISH_STOP);
 }
 
 static void on_prompt(void *arg, int64_t pos, const float *logits)
@@ -170,12 +233,15 @@ static void begin_seq(struct serve *s, struct seq *q)
     struct stepper_request r = { .id = q->asked->ids.id, .kind = q->asked->kind,
                                  .n = (int64_t)q->asked->ids.n, .adapter = s->model->adapter,
                                  .sampling = &sampling, .token = on_token, .arg = q,
-                                 .party = j->pass.party, .prompt = tells ? on_prompt : NULL };
+                                 .party = j->pass.party, .prompt = tells ? on_prompt : NULL,
+                                 .hidden = j->embeds ? on_hidden : NULL,
+                                 .all_hidden = j->embeds &&
+                                               s->model->pool != SERVE_POOL_LAST };
 
     sampling.seed = q->seed;
     if (j->r.echo)
         echo(q);
-    if (j->failed || (!j->n_max && !tells))
+    if (j->failed || (!j->n_max && !tells && !j->embeds))
         end_seq(q, WIRE_FINISH_LENGTH);
     else if (stepper_add(s->model->stepper, &r, &q->ticket)) {
         fail(j, WIRE_E_NO_MEMORY);
@@ -261,7 +327,7 @@ static void publish(struct serve *s, struct job *j, bool early)
 /* Jobs that left or are late end; those that have something for their client hand it over. */
 static void hand_over(struct serve *s)
 {
-    double now = clock_s();
+    double now = serve_now(s);
     bool post;
 
     for (struct job *j = s->live, *next; j; j = next) {
@@ -297,6 +363,19 @@ static void hand_over(struct serve *s)
     }
 }
 
+/* Under the lock.  As many are in work as there are slots at the most. */
+static void take_slot(struct serve *s, struct seq *q)
+{
+    struct slot *slot = s->slot;
+
+    while (slot->busy)
+        slot++;
+    ASSERT(slot < s->slot + s->o.n_seq_max);
+    *slot = (struct slot){ true, s->n_begun++, q->item.n_tok, q->job->n_max, 0 };
+    q->slot = (int32_t)(slot - s->slot);
+    q->state = SEQ_WORKS;
+}
+
 static void fill(struct serve *s)
 {
     struct queue_item *item;
@@ -305,7 +384,7 @@ static void fill(struct serve *s)
         pthread_mutex_lock(&s->lock);
         item = s->broken ? NULL : queue_take(&s->queue);
         if (item)
-            ((struct seq *)item)->state = SEQ_WORKS;
+            take_slot(s, (struct seq *)item);
         pthread_mutex_unlock(&s->lock);
         if (item)
             begin_seq(s, (struct seq *)item);
@@ -314,7 +393,7 @@ static void fill(struct serve *s)
 
 static void step(struct serve *s)
 {
-    double began = clock_s();
+    double began = serve_now(s);
     bool any = false;
     enum err e = s->broken ? OK : stepper_step(s->model->stepper, &any);
 
@@ -325,8 +404,8 @@ static void step(struct serve *s)
     }
     pthread_mutex_lock(&s->lock);
     if (any) {
-        s->seen.last_step = clock_s();
-        s->seen.step_s += s->seen.last_step - began;
+        s->seen.moved = serve_now(s);
+        s->seen.step_s += s->seen.moved - began;
     }
     pthread_mutex_unlock(&s->lock);
 }

@@ -211,9 +211,9 @@ struct wire_reply {
     struct wire_choice *choice;
 };
 
-/* A reply to `r` (which it does not keep) with prompts x n choices: those of the first prompt, then
- * those of the second.  Yours: wire_reply_release(),
- * also after an error.  Errors: NOMEM. */
+/* A reply to `r` (which it does not keep) with prompts x best_of choices: those of the first
+ * prompt, then those of the second.  Yours: wire_reply_release(), also after an error.
+ * Errors: NOMEM. */
 MUST_CHECK enum err wire_reply_init(struct wire_reply *w, const struct wire_request *r,
                                     const struct wire_about *about);
 
@@ -222,6 +222,10 @@ MUST_CHECK enum err wire_reply_init(struct wire_reply *w, const struct wire_requ
  * then must not be sent, and the reply takes FAIL alone. */
 MUST_CHECK enum err wire_reply_event(struct wire_reply *w, struct buf *out,
                                      const struct wire_event *e);
+
+/* Of a whole reply, before DONE: keep these n choices alone, in this order, none twice.
+ * Errors: NOMEM; nothing changed. */
+MUST_CHECK enum err wire_reply_pick(struct wire_reply *w, const size_t *choice, size_t n);
 
 void wire_reply_release(struct wire_reply *w);
 

@@ -11,7 +11,7 @@
 enum err wire_reply_init(struct wire_reply *w, const struct wire_request *r,
                          const struct wire_about *about)
 {
-    size_t n = (r->n_prompt ? r->n_prompt : 1) * (size_t)r->n;
+    size_t n = (r->n_prompt ? r->n_prompt : 1) * (size_t)r->best_of;
 
     ASSERT(r->dialect->piece && n && n <= WIRE_CHOICE_MAX);
     *w = (struct wire_reply){ .dialect = r->dialect, .about = *about, .stream = r->stream,
@@ -32,14 +32,38 @@ static void clear(struct wire_choice *c)
     c->n_list = 0;
 }
 
+static void choice_release(struct wire_choice *c)
+{
+    buf_release(&c->text);
+    buf_release(&c->think);
+    for (size_t k = 0; k < 4; k++)
+        buf_release(&c->list[k]);
+}
+
+enum err wire_reply_pick(struct wire_reply *w, const size_t *choice, size_t n)
+{
+    struct wire_choice *kept = calloc(n, sizeof(*kept));
+
+    ASSERT(!w->stream && !w->done && n);
+    if (!kept)
+        return err_set(ERR_NOMEM, "WIRE-07", "out of memory for the best %zu of a reply", n);
+    for (size_t i = 0; i < n; i++) {
+        ASSERT(choice[i] < w->n_choice);
+        kept[i] = w->choice[choice[i]];
+        w->choice[choice[i]] = (struct wire_choice){ 0 };
+    }
+    for (size_t i = 0; i < w->n_choice; i++)
+        choice_release(&w->choice[i]);
+    free(w->choice);
+    w->choice = kept;
+    w->n_choice = n;
+    return OK;
+}
+
 void wire_reply_release(struct wire_reply *w)
 {
-    for (size_t i = 0; i < w->n_choice; i++) {
-        buf_release(&w->choice[i].text);
-        buf_release(&w->choice[i].think);
-        for (size_t k = 0; k < 4; k++)
-            buf_release(&w->choice[i].list[k]);
-    }
+    for (size_t i = 0; i < w->n_choice; i++)
+        choice_release(&w->choice[i]);
     free(w->choice);
     *w = (struct wire_reply){ 0 };
 }

@@ -53,7 +53,7 @@ def expect(name, p, status, *words):
                  "exit %d, without %s: %s" % (p.returncode, missing, p.stderr.strip()[-400:]))
 
 
-# --- a copy of a GGUF file with one more metadata string -------------------------------------
+# --- a copy of a GGUF file with one more metadata entry -------------------------------------
 
 def skip_value(f, kind):
     size = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -67,8 +67,8 @@ def skip_value(f, kind):
         f.seek(size[kind], 1)
 
 
-def with_template(source, name, template):
-    """The file again, under another name, with tokenizer.chat_template."""
+def with_entry(source, name, key, value):
+    """The file again, under another name, with one more entry; its value with its type before it."""
     with open(source, "rb") as f:
         magic, n_tensor, n_meta = struct.unpack("<8sQQ", f.read(24))
         for _ in range(n_meta):
@@ -81,14 +81,22 @@ def with_template(source, name, template):
         end_info = f.tell()
         f.seek(0)
         raw = f.read()
-    key, text = b"tokenizer.chat_template", template.encode()
-    more = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(text)) + text
+    more = struct.pack("<Q", len(key)) + key.encode() + value
     head = struct.pack("<8sQQ", magic, n_tensor, n_meta + 1) + raw[24:end_meta] + more
     head += raw[end_meta:end_info]
     pad = lambda n: -n % 32
     with open(tmp(name), "wb") as f:
         f.write(head + b"\0" * pad(len(head)) + raw[end_info + pad(end_info):])
     return tmp(name)
+
+
+def with_template(source, name, template):
+    text = template.encode()
+    return with_entry(source, name, "tokenizer.chat_template", struct.pack("<IQ", 8, len(text)) + text)
+
+
+def with_number(source, name, key, number):
+    return with_entry(source, name, key, struct.pack("<II", 4, number))
 
 
 # --- run --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -183,6 +184,10 @@ def shapes(s):
     check(status == 405 and "POST" in fields["allow"], "no such method")
     props = s.ask("GET", "/props")[2]
     check(props["default_generation_settings"]["n_ctx"] == 512 and props["total_slots"] == 16, "props")
+    info = s.ask("GET", "/v1/tokenizer_info")[2]
+    check((info["bos_token"], info["bos_token_id"], info["eos_token"], info["eos_token_id"], info["vocab_size"]) ==
+          ("<s>", 1, "</s>", 2, 512) and 2 in info["end_token_ids"] and info["fim"] is None and
+          info["model_max_length"] == 512, "what the tokenizer is", str(info))
     ids = s.post("/tokenize", {"content": "Once upon a time"})[2]["tokens"]
     want = run("tokenize", STORY, "Once upon a time", "--json")
     check(ids == json.loads(want.stdout)["ids"][-len(ids):], "tokens are those of croft tokenize", want.stdout)
@@ -253,7 +258,8 @@ def refusals(s):
             if code == "context_length_exceeded":
                 check(len(re.findall(r"\d+ tokens", e["message"])) == 2, "with both numbers", e["message"])
     for body, code in (({"prompt": "a", "suffix": "b"}, "unsupported_parameter"),
-                       ({"prompt": "a", "best_of": 2}, "unsupported_value"),
+                       ({"prompt": "a", "n": 3, "best_of": 2}, "invalid_value"),
+                       ({"prompt": "a", "best_of": 2, "stream": True}, "invalid_value"),
                        ({"prompt": [99999]}, "invalid_value"), ({"prompt": []}, "empty_array")):
         status, _, reply = s.post("/v1/completions", body)
         check(status == 400 and reply["error"]["code"] == code, "refused: %s" % body, str(reply))
@@ -372,6 +378,70 @@ def thinking():
         check(parts == m["reasoning_content"] and text_of(got) == "", "streamed too", repr(parts))
 
 
+def best(s, prompt):
+    """best_of: the best by the mean log-probability of all their tokens, the end's too, as OpenAI documents."""
+    ask = {"prompt": [prompt, prompt + " and then"], "max_tokens": 60, "seed": 11, "temperature": 1.2, "stop": ["."]}
+    made = s.complete(n=6, **ask)
+    _, fields, chosen = s.post("/v1/completions", dict(ask, n=2, best_of=6), x_croft_receipt="1")
+    status, _, r = s.ask("GET", "/v1/receipts/" + fields["x-croft-receipt"])
+    while status == 503:
+        time.sleep(0.05)
+        status, _, r = s.ask("GET", "/v1/receipts/" + fields["x-croft-receipt"])
+    means = []
+    for a in r["answers"]:
+        ids = r["prompts"][a["prompt"]]["ids"]
+        read = s.complete(prompt=[ids + a["tokens"]], max_tokens=0, echo=True, logprobs=0)["choices"][0]
+        probs = read["logprobs"]["token_logprobs"][len(ids):]
+        means.append((made["choices"][len(means)]["text"], sum(probs) / len(probs)))
+    check(len({len(a["tokens"]) for a in r["answers"]}) > 3, "answers of several lengths")
+    check([c["index"] for c in chosen["choices"]] == [0, 1, 2, 3], "two of each prompt", str(chosen["choices"]))
+    for p in (0, 1):
+        left = means[6 * p:6 * p + 6]
+        got = []
+        for c in chosen["choices"][2 * p:2 * p + 2]:
+            same = max((m for m in left if m[0] == c["text"]), key=lambda m: m[1], default=None)
+            if check(same, "a chosen one is one of the six", repr(c["text"])):
+                left.remove(same)
+                got.append(same[1])
+        # read as a prompt, a token's row is rounded otherwise than when it was drawn
+        left = [mean for _, mean in left]
+        check(len(got) == 2 and got[0] > got[1] - 4e-3 and got[1] > max(left) - 4e-3 and got[1] > min(left) + 0.02,
+              "the two best of six, the best first", str((got, left)))
+    check(chosen["usage"]["completion_tokens"] == made["usage"]["completion_tokens"], "all that was drawn is counted")
+    probs = s.complete(n=1, best_of=4, logprobs=1, **ask)["choices"]
+    check(len(probs) == 2 and all(c["text"].startswith("".join(c["logprobs"]["tokens"])[:len(c["text"])])
+                                  for c in probs), "with its own log-probabilities", str(probs)[:300])
+
+
+def filling():
+    """suffix, where the vocabulary has marks to fill in between."""
+    folder = tmp("fim")
+    shutil.copytree("tests/golden/qwen3-nano", folder)
+    with open(folder + "/tokenizer.json") as f:
+        t = json.load(f)
+    marks = {"prefix": 512, "suffix": 513, "middle": 514}
+    for name, i in marks.items():
+        t["added_tokens"].append(dict(t["added_tokens"][0], id=i, content="<|fim_%s|>" % name))
+    with open(folder + "/tokenizer.json", "w") as f:
+        json.dump(t, f)
+    with Server(folder, "--ctx-size", 256) as s:
+        check(s.ask("GET", "/tokenizer_info")[2]["fim"] == marks, "the marks are told")
+        ids = [s.post("/tokenize", {"content": x})[2]["tokens"] for x in ("def f(", "return x")]
+        for prompt in ("def f(", ids[0]):
+            _, fields, body = s.post("/v1/completions", {"prompt": prompt, "suffix": "return x", "max_tokens": 4, "seed": 1},
+                                     x_croft_receipt="1")
+            status, _, r = s.ask("GET", "/v1/receipts/" + fields["x-croft-receipt"])
+            while status == 503:
+                time.sleep(0.05)
+                status, _, r = s.ask("GET", "/v1/receipts/" + fields["x-croft-receipt"])
+            check(r["prompts"][0]["ids"] == [512] + ids[0] + [513] + ids[1] + [514], "before, behind, and what stands between",
+                  str(r["prompts"]))
+            check(body["usage"]["completion_tokens"] == 4, "an answer", str(body))
+        status, _, body = s.post("/v1/completions", {"prompt": "a", "suffix": "b", "echo": True})
+        check(status == 400 and body["error"]["param"] == "echo", "no echo with it", str(body))
+        check(s.complete(prompt="def f(", max_tokens=3, suffix="")["usage"]["prompt_tokens"] == len(ids[0]), "an empty one is none")
+
+
 # --- limits and ends ------------------------------------------------------------------------------
 
 def leaving():
@@ -381,6 +451,10 @@ def leaving():
         held = [s.stream("/v1/completions", dict(LONG, prompt="Once upon a time %d" % i)) for i in range(4)]
         for c, r in held:
             r.read(300)
+        slots = s.ask("GET", "/slots")[2]
+        busy = [x for x in slots if x["is_processing"]]
+        check(len(slots) == 8 and len(busy) == 4 and all(x["n_prompt_tokens"] > 3 and x["n_decoded"] > 0 and
+              x["n_predict"] == 100000 for x in busy) and len({x["id_task"] for x in busy}) == 4, "slots", str(slots))
         s.wait_for("they hold pages", lambda m: m["work_sequences"] == 4 and
                    m["kv_pages_used"] >= before["kv_pages_used"] + 4)
         for c, r in held:
@@ -391,6 +465,7 @@ def leaving():
                    m['requests_total{end="client_left"}'] == 4)
         steps = s.steps_at_rest()
         check(s.metrics()["steps_total"] == steps, "and cost no step")
+        check(not any(x["is_processing"] for x in s.ask("GET", "/slots")[2]), "nor a slot")
         check(s.complete(prompt="Once", max_tokens=3)["usage"]["completion_tokens"] == 3, "and it goes on")
 
 
@@ -550,6 +625,7 @@ def main():
         refusals(s)
         answers(s, STORY, "Once upon a time")
         echoes(s, "Once upon a time, there was a little")
+        best(s, "Once upon a time, there was a little")
     for name, model, *more in (("llama", LLAMA), ("v3", V3, "--draft", "lookup"), ("stories", STORY),
                                ("stories, guessing", STORY, "--draft", "lookup"),
                                ("stories, without guesses", STORY, "--draft", "off")):
@@ -559,6 +635,7 @@ def main():
             check((n["guessed_tokens_total"] > 0) == ("lookup" in more) or not more,
                   name + ": guesses are counted", str(n))
     thinking()
+    filling()
     leaving()
     overload()
     deadline()

@@ -3,7 +3,9 @@
     build-venv/bin/python tests/serve/openai_package.py PORT      run by tests/api/serve.py
 """
 import asyncio
+import json
 import os
+import struct
 import sys
 import time
 import urllib.request
@@ -13,6 +15,10 @@ import croft
 from croft import check
 
 import openai
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
 
 URL = "http://127.0.0.1:%s/v1" % sys.argv[1]
 ASK = [{"role": "user", "content": "Once upon a time"}]
@@ -58,6 +64,31 @@ def completions():
     echo = client.completions.create(model="chat", prompt=[403, 407, 261], max_tokens=0, echo=True, logprobs=1)
     check(len(echo.choices[0].logprobs.token_logprobs) == 3 and echo.choices[0].text == "Once upon a", "echo", str(echo))
     check([m.id for m in client.models.list()][0] == client.models.retrieve("serve-chat").id, "models")
+
+
+def embeddings():
+    """The package asks for base64 and reads it; numbers are asked for in words."""
+    texts = ["Once upon a time", "The dog ran"]
+    got = client.embeddings.create(model="chat", input=texts)
+    check([len(d.embedding) for d in got.data] == [64, 64] and got.data[1].index == 1, "embeddings", str(got)[:200])
+    numbers = client.embeddings.create(model="chat", input=texts, encoding_format="float")
+    floats = [struct.pack("<64f", *e.data[0].embedding) for e in (numbers, got)]
+    check(floats[0] == floats[1] and numbers.usage.total_tokens == got.usage.total_tokens > 4,
+          "the same as numbers")
+    check(len(client.embeddings.create(model="chat", input=[5, 6], dimensions=7).data[0].embedding) == 7, "dimensions")
+    try:
+        client.embeddings.create(model="chat", input=[])
+        check(False, "no input")
+    except openai.BadRequestError as e:
+        check(e.param == "input", "no input", str(e))
+    if jsonschema:
+        with urllib.request.urlopen(urllib.request.Request(URL + "/embeddings", json.dumps({"input": texts}).encode())) as r:
+            reply = json.load(r)
+        with open(os.path.join(croft.ROOT, "tests/data/wire/openapi.json")) as f:
+            document = json.load(f)["$defs"]
+        wrong = list(jsonschema.Draft202012Validator({"$ref": "#/$defs/CreateEmbeddingResponse", "$defs": document})
+                     .iter_errors(reply))
+        check(not wrong, "the reply fits OpenAI's document", str(wrong)[:300])
 
 
 def errors():
@@ -144,6 +175,7 @@ async def together():
 
 chat()
 completions()
+embeddings()
 errors()
 leaving()
 asyncio.run(together())

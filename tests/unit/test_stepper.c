@@ -238,6 +238,66 @@ Test(stepper, a_prompt_s_own_logits_are_told_whole_in_any_company)
     close_model(&f);
 }
 
+enum { N_EMBD_MAX = 96 };
+
+struct rows { int64_t n, first; int32_t n_embd; float row[N_PROMPT_MAX][N_EMBD_MAX]; };
+
+static void keep_row(void *arg, int64_t pos, const float *row)
+{
+    struct rows *r = arg;
+
+    cr_assert_eq(pos, r->first + r->n);
+    memcpy(r->row[r->n++], row, (size_t)r->n_embd * sizeof(*row));
+}
+
+static void rows_of(struct stepper *s, const struct asked *a, struct rows *r, bool all)
+{
+    struct stepper_request q = { .id = a->prompt, .kind = a->kind, .n = a->n_prompt, .arg = r,
+                                 .hidden = keep_row, .all_hidden = all };
+
+    r->n = 0;
+    r->first = all ? 0 : a->n_prompt - 1;
+    cr_assert_eq(stepper_add(s, &q, NULL), OK, "%s", err_text());
+}
+
+/* Beside answers, with so few pages that some are preempted, and with beginnings shared. */
+Test(stepper, hidden_rows_are_told_once_and_the_same_in_any_company)
+{
+    struct opened f = open_model("tests/golden/v3-nano/model-f32.gguf");
+    struct stepper_options o = { .n_ctx = N_CTX, .n_seq_max = 8, .n_batch = 64, .n_page = 6 };
+    static struct rows alone, beside[2], last;
+    struct asked a[6];
+    struct stepper *s;
+    bool any = true;
+
+    alone.n_embd = beside[0].n_embd = beside[1].n_embd = last.n_embd = model_info(f.m)->n_embd;
+    cr_assert(alone.n_embd <= N_EMBD_MAX);
+    for (int i = 0; i < 6; i++)
+        write_request(&a[i], i + 3, model_info(f.m)->n_vocab);
+    cr_assert_eq(stepper_new(&s, f.m, &o), OK);
+    rows_of(s, &a[0], &alone, true);
+    while (any)
+        cr_assert_eq(stepper_step(s, &any), OK, "%s", err_text());
+    cr_assert_eq(alone.n, a[0].n_prompt);
+    for (int i = 1; i < 6; i++)
+        add(s, &a[i], NULL);
+    for (int i = 0; i < 2; i++)
+        rows_of(s, &a[0], &beside[i], true);
+    rows_of(s, &a[0], &last, false);
+    for (any = true; any;)
+        cr_assert_eq(stepper_step(s, &any), OK, "%s", err_text());
+    cr_assert_gt(stepper_counts(s).n_preempted, 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(beside[i].n, alone.n);
+        cr_assert(!memcmp(beside[i].row, alone.row, sizeof(alone.row)));
+    }
+    cr_assert_eq(last.n, 1);
+    cr_assert(!memcmp(last.row[0], alone.row[alone.n - 1], sizeof(last.row[0])));
+    cr_assert_eq(stepper_n_live(s), 0);
+    stepper_free(s);
+    close_model(&f);
+}
+
 Test(stepper, an_error_of_a_token_function_ends_the_step)
 {
     struct opened f = open_model("tests/golden/llama31-nano/model-f32.gguf");
