@@ -229,7 +229,7 @@ enum err chat_template_render(const struct chat *c, const struct chat_job *j, en
     static const char *const control[] = { "bos_token", "eos_token" };
     const struct jinja_options jo = { .control = control, .n_control = 2, .date = j->o->date };
     struct jinja_out text = { 0 };
-    json_t *context;
+    json_t *context = NULL;
     enum err e = make_context(c, j, ask, &context);
 
     if (e)
