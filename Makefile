@@ -129,6 +129,9 @@ clang:                                  ## everything compiled by clang, in buil
 tsan:                                   ## build-tsan/test_pool, echo_server with ThreadSanitizer
 	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool build-tsan/echo_server
 
+tsan-croft:                             ## build-tsan/croft with ThreadSanitizer
+	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/croft
+
 ARM_CC   ?= aarch64-linux-gnu-gcc
 arm64-check:                            ## build-arm64-check/check, the kernel check for 64-bit ARM
 	$(MAKE) CC=$(ARM_CC) PKGS= BUILD=build-arm64-check build-arm64-check/check
@@ -205,7 +208,7 @@ help:                                   ## this list
 	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
 
 FORCE:
-.PHONY: all tests objects synth debug asan-tests ubsan clang tsan arm64 arm64-check check check-long bench \
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan tsan-croft arm64 arm64-check check check-long bench \
         bench-kernels tidy format man install uninstall clean help FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
