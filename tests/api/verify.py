@@ -73,6 +73,14 @@ def forms(s):
         json.dump(r, f, indent=1)
     p = croft.run(["verify", pretty, STORY], env=ENV)
     check(p.returncode == 0, "laid out in another way too", p.stdout + p.stderr)
+    packed = os.path.join(CACHE, "packed.gguf")
+    check(croft.run(["pack", STORY, "-o", packed], env=ENV).returncode == 0, "the model is packed")
+    for how in ((packed,), (STORY, "--threads", 1), (STORY, "--pack", "off", "--batch-size", 3)):
+        p = verify(r, *how)
+        check(p.returncode == 0, "made again by %s" % (how,), p.stdout + p.stderr)
+    reply, nothing = one(s, {"prompt": "Once", "max_tokens": 0, "echo": True})
+    p = verify(nothing, STORY)
+    check(p.returncode == 0 and ": 0 tokens" in p.stdout, "an answer of no tokens", p.stdout + p.stderr)
     return r
 
 

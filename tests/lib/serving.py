@@ -92,7 +92,9 @@ def mix(i, n_vocab):
         body.update(logprobs=dice.randrange(3), echo=True)
     if dice.randrange(4) == 0:
         body["stop"] = [chr(dice.randrange(97, 123)), "zz"]
-    if dice.randrange(3) == 0:
+    if dice.randrange(9) == 0 and "n" not in body:
+        body["best_of"] = 3
+    elif dice.randrange(3) == 0:
         body["stream"] = True
     return "/v1/completions", body
 

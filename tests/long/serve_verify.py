@@ -1,7 +1,7 @@
 """serve_verify.py - many mixed requests against `croft serve`, and each answer made again by `croft verify`.
 
 100,000 on the golden models and 2,000 on SmolLM2, in rounds; build-serve-verify/counts has a line "model from number
-commit" for each round that was verified whole, and the next run goes on behind them.  It ends after SECONDS (2100).
+commit" for each round that was verified whole, and the next run goes on behind them.  It ends after VERIFY_SECONDS (2100).
 
     serve_verify.py [MODEL...]      llama31, moonlight, qwen2, qwen3, smollm, v2-group, v2-lite, v3; smollm2
 """
@@ -39,7 +39,7 @@ def done(name):
 
 
 def one_round(server, name, model, first, n, commit):
-    asks = [serving.mix(i, 250) for i in range(first, first + n)]
+    asks = [serving.mix(i, 49000 if name == "smollm2" else 250) for i in range(first, first + n)]
     got = serving.gather(server, asks)
     if not check(None not in got, "%s: a receipt for each from %d on" % (name, first)):
         return False
@@ -67,7 +67,7 @@ def one_model(name, end, commit):
 
 
 def main():
-    end = time.monotonic() + float(os.environ.get("SECONDS", 2100))
+    end = time.monotonic() + float(os.environ.get("VERIFY_SECONDS", 2100))
     commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=9"], capture_output=True, text=True)
     os.makedirs(os.path.dirname(COUNTS), exist_ok=True)
     for name in sys.argv[1:] or WANTED:
