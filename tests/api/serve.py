@@ -7,23 +7,21 @@ What the `openai` package makes of it is tests/serve/openai_package.py, run with
 that has the package.  Models are the bundled stories260K and tiny random ones.  Nothing asserts how
 long a thing took.  Ends with the line "N passed, M failed".
 """
-import sys
-
-HERE = sys.path.pop(0)                  # its http.py is not the library's
-import http.client
 import json
 import os
 import re
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
+import sys
 import threading
 import time
 
-sys.path[:0] = [os.path.join(HERE, "../lib"), HERE]
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[0] = os.path.join(HERE, "../lib")
+sys.path.append(HERE)                   # last: its http.py is not the library's
 import croft
+import serving
 from answer import CHATML, ENV, R1, STORY, run, tmp, with_template
 from croft import check
 
@@ -34,64 +32,16 @@ VENV = "build-venv/bin/python"
 LONG = {"max_tokens": 100000, "logit_bias": {"1": -100, "2": -100}, "temperature": 0}
 
 
-class Server:
+class Server(serving.Server):
     """A server of its own; `with` ends it and checks how."""
 
     def __init__(self, model, *options, tls=None):
-        self.tls = tls
-        self.log_path = tmp("serve-%d.log" % time.monotonic_ns())
-        with open(self.log_path, "w") as log:
-            self.p = subprocess.Popen([croft.CROFT, "serve", model, "--port", "0", *map(str, options)],
-                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV)
-        self.port = self.unix = None
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end and self.p.poll() is None:
-            m = re.search(r"answers at (?:https?://(?:\[.*?\]|[^:]*):(\d+)|the socket (.*?);)", self.log())
-            if m:
-                self.port, self.unix = m[1] and int(m[1]), m[2]
-                break
-            time.sleep(0.01)
-        check(self.port or self.unix, "the server starts", self.log()[-500:])
-
-    def log(self):
-        with open(self.log_path) as f:
-            return f.read()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *why):
-        if self.p.poll() is None:
-            self.p.send_signal(signal.SIGTERM)
-        try:
-            code = self.p.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self.p.kill()
-            code = "killed"
-        check(code == 0, "the server ends well", "%s %s" % (code, self.log()[-2000:]))
-
-    def connection(self):
-        if self.unix:
-            c = http.client.HTTPConnection("localhost", timeout=WAIT)
-            c.sock = socket.socket(socket.AF_UNIX)
-            c.sock.connect(self.unix)
-            return c
-        if self.tls:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=WAIT,
-                                               context=ssl.create_default_context(cafile=self.tls))
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
+        super().__init__(model, *options, env=ENV, tls=tls)
 
     def ask(self, method, path, body=None, **fields):
         """(status, {field: value}, body as JSON or text)"""
-        c = self.connection()
-        if body is not None and not isinstance(body, (bytes, str)):
-            body = json.dumps(body)
-        c.request(method, path, body, {k.replace("_", "-"): v for k, v in fields.items()})
-        r = c.getresponse()
-        text = r.read().decode()
-        c.close()
-        fields = {k.lower(): v for k, v in r.getheaders()}
-        return r.status, fields, json.loads(text) if text[:1] in ("{", "[") else text
+        status, got, text = super().ask(method, path, body, {k.replace("_", "-"): v for k, v in fields.items()})
+        return status, got, json.loads(text) if text[:1] in ("{", "[") else text
 
     def post(self, path, body, **fields):
         return self.ask("POST", path, body, **fields)

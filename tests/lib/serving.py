@@ -8,6 +8,8 @@ import os
 import random
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -21,17 +23,20 @@ WAIT = 120                              # seconds; only a server that hangs take
 class Server:
     """`croft serve`; `with` ends it and checks how."""
 
-    def __init__(self, model, *options, env=None, wait=WAIT):
+    def __init__(self, model, *options, env=None, wait=WAIT, tls=None):
+        self.tls = tls
         self.log_file = tempfile.NamedTemporaryFile("w+", suffix=".log")
         self.p = subprocess.Popen([croft.CROFT, "serve", model, "--port", "0", *map(str, options)],
                                   stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=env)
-        self.port = None
+        self.port = self.unix = None
         end = time.monotonic() + wait
-        while time.monotonic() < end and self.p.poll() is None and not self.port:
-            m = re.search(r"answers at http://127.0.0.1:(\d+)", self.log())
-            self.port = m and int(m[1])
+        while time.monotonic() < end and self.p.poll() is None:
+            m = re.search(r"answers at (?:https?://(?:\[.*?\]|[^:]*):(\d+)|the socket (.*?);)", self.log())
+            if m:
+                self.port, self.unix = m[1] and int(m[1]), m[2]
+                break
             time.sleep(0.01)
-        croft.check(self.port, "the server starts", self.log()[-500:])
+        croft.check(self.port or self.unix, "the server starts", self.log()[-500:])
 
     def log(self):
         with open(self.log_file.name) as f:
@@ -50,10 +55,23 @@ class Server:
             code = "killed"
         croft.check(code == 0, "the server ends well", "%s %s" % (code, self.log()[-2000:]))
 
+    def connection(self):
+        if self.unix:
+            c = http.client.HTTPConnection("localhost", timeout=WAIT)
+            c.sock = socket.socket(socket.AF_UNIX)
+            c.sock.connect(self.unix)
+            return c
+        if self.tls:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=WAIT,
+                                               context=ssl.create_default_context(cafile=self.tls))
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
+
     def ask(self, method, path, body=None, fields=None):
         """(status, {field: value}, text)"""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
-        c.request(method, path, json.dumps(body) if body is not None else None, fields or {})
+        c = self.connection()
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+        c.request(method, path, body, fields or {})
         r = c.getresponse()
         text = r.read().decode()
         c.close()
@@ -70,7 +88,7 @@ class Server:
 
     def leave(self, path, body):
         """Ask, read a little, go away."""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
+        c = self.connection()
         c.request("POST", path, json.dumps(dict(body, stream=True)))
         c.getresponse().read(40)
         c.close()
