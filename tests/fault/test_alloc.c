@@ -580,9 +580,11 @@ static void make_talk(void)
     ASSERT(context && tools && calls);
 }
 
-/* The number of allocations tried, or -1 when one was handled badly. */
+/* The number of allocations tried, or -1 when one was handled badly.  Pages of whole texts are kept
+ * while there is memory for it, and the stepper's answers do without. */
 static int fail_each(enum err (*body)(void))
 {
+    bool bears = body == body_stepper;
     int before = count_entries("/proc/self/fd");
 
     for (int n = 1;; n++) {
@@ -596,7 +598,7 @@ static int fail_each(enum err (*body)(void))
         }
         if (!reached)
             return e == OK ? n - 1 : -1;
-        if (e != ERR_NOMEM) {
+        if (e != ERR_NOMEM && !(bears && e == OK)) {
             printf("allocation %d failed, but the result was %s: %s\n", n, err_name(e), err_text());
             return -1;
         }
