@@ -6,7 +6,7 @@ PREFIX   ?= /usr/local
 JOBS     ?= $(shell nproc)
 V        ?=                             # V=1 shows the commands
 run       = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
-PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto libcyaml
+PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto libcyaml libcurl
 SANITIZE  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VERSION  := $(shell cat VERSION)
 
@@ -42,7 +42,7 @@ CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c
 FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
          $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
-         $(BUILD)/echo_server
+         $(BUILD)/echo_server $(BUILD)/fetch
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -72,6 +72,10 @@ $(BUILD)/libfuzzer_%: $(CORE) $(BUILD)/tests/fuzz/fuzz_%.o
 # A server of all that src/http can do, for tests/api/http.py.
 $(BUILD)/echo_server: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) \
                       $(BUILD)/tests/http/echo_server.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# All that the client of src/http can do, for tests/api/client.py.
+$(BUILD)/fetch: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) $(BUILD)/tests/http/fetch.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.

@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/term.h"
 #include "cmd/model_path.h"
+#include "http/client.h"
 #include "http/server.h"
 #include "kernels/kernels.h"
 
@@ -121,9 +122,10 @@ enum err home_version(void)
     return out_printf("croft %s\n"
                       "instruction sets built in: %s; this machine: %s\n"
                       "libraries: jansson %s, PCRE2 %s, utf8proc %s, hwloc API %u.%u, "
-                      "libedit %d.%d, libevent %s, OpenSSL %s\n"
+                      "libedit %d.%d, libevent %s, libcurl %s, OpenSSL %s\n"
                       "licence: Apache-2.0\n",
                       CROFT_VERSION, isa_built_in(), isa_name(isa_detect()), jansson_version_str(),
                       pcre2, utf8proc_version(), hw >> 16, hw >> 8 & 255, LIBEDIT_MAJOR,
-                      LIBEDIT_MINOR, server_library(), OpenSSL_version(OPENSSL_VERSION_STRING));
+                      LIBEDIT_MINOR, server_library(), client_library(),
+                      OpenSSL_version(OPENSSL_VERSION_STRING));
 }

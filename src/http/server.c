@@ -149,7 +149,7 @@ static enum err check_routes(const struct server_options *o)
 static bool make_events(struct server *s)
 {
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    s->base = event_base_new();
+    s->base = s->loop.base = event_base_new();
     if (s->wake_fd < 0 || !s->base)
         return false;
     s->queue = calloc((size_t)s->o.limits.post_max, sizeof(*s->queue));
@@ -248,6 +248,11 @@ void server_stop(struct server *s)
     listen_close_all(s);
     bury_all(s);
     end_if_drained(s);
+}
+
+struct loop *server_loop(struct server *s)
+{
+    return &s->loop;
 }
 
 int server_connections(const struct server *s)

@@ -9,6 +9,7 @@
 
 #include "http/access.h"
 #include "http/call.h"
+#include "http/loop.h"
 #include "http/route.h"
 
 struct server;
@@ -86,6 +87,10 @@ void server_drain(struct server *s);
 
 /* Cut everything now: watches get GONE_SERVER. */
 void server_stop(struct server *s);
+
+/* The loop that server_run() runs, for timers and clients on it, which must be freed before the
+ * server.  Borrowed while the server lives; loop_run() and loop_free() are not for it. */
+struct loop *server_loop(struct server *s);
 
 /* The version of libevent. */
 const char *server_library(void);

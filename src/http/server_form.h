@@ -15,6 +15,7 @@
 #define HTTP_SERVER_FORM_H
 
 #include "http/chunked.h"
+#include "http/loop_form.h"
 #include "http/server.h"
 
 #include <event2/buffer.h>
@@ -72,6 +73,7 @@ struct on_signal { struct event *ev; void (*fn)(void *arg); void *arg; };
 struct server {
     struct server_options o;
     struct event_base *base;
+    struct loop loop;                   /* the same, for others */
     struct event *reaper, *wake, *retry;
     struct conn *conns, *graves;
     int n_conn;

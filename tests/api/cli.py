@@ -218,8 +218,8 @@ def help_of_the_program_lists_every_command():
 @test
 def the_version_names_libraries_and_licence():
     out = croft("--version").stdout
-    for word in ("croft ", "jansson", "PCRE2", "utf8proc", "hwloc", "libedit", "libevent", "OpenSSL",
-                 "Apache-2.0", "built in: ref"):
+    for word in ("croft ", "jansson", "PCRE2", "utf8proc", "hwloc", "libedit", "libevent", "libcurl",
+                 "OpenSSL", "Apache-2.0", "built in: ref"):
         expect(word in out, word, out)
 
 

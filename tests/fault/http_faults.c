@@ -3,9 +3,11 @@
  * The client is a process of its own, so that only the server's allocations are counted. */
 #include "http_faults.h"
 
+#include "http/client.h"
 #include "http/keys.h"
 #include "http/server.h"
 
+#include <curl/curl.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
@@ -209,4 +211,122 @@ int http_requests_fail(long *countdown)
             return 0;
         }
     }
+}
+
+/* --- a client -------------------------------------------------------------------------------- */
+
+static const char reply[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-More: 1\r\n"
+    "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n";
+
+/* A process that answers every request of every connection with `reply`, until it is killed. */
+static pid_t start_replies(int listener)
+{
+    char in[4096];
+    pid_t child = fork();
+
+    ASSERT(child >= 0);
+    while (child == 0) {
+        int fd = accept(listener, NULL, NULL);
+        while (fd >= 0 && read(fd, in, sizeof(in)) > 0)
+            if (send(fd, reply, sizeof(reply) - 1, MSG_NOSIGNAL) < 0)
+                break;
+        close(fd);
+    }
+    return child;
+}
+
+struct asked { struct loop *loop; struct client_req *r; int n_event, n_end; enum client_end end; };
+
+static void asked_event(void *arg, const char *name, const char *data, size_t len)
+{
+    struct asked *a = arg;
+
+    (void)name;
+    (void)data;
+    a->n_event += len == 1;
+    if (a->n_event == 1) {              /* what is left of the piece is kept meanwhile */
+        client_pause(a->r);
+        client_resume(a->r);
+    }
+}
+
+static void asked_end(void *arg, enum client_end end)
+{
+    struct asked *a = arg;
+
+    a->n_end++;
+    a->end = end;
+    loop_stop(a->loop);
+}
+
+static enum err ask_client(struct asked *a, struct client *c)
+{
+    char url[256] = "http+unix://", one[2] = "";
+    size_t len = strlen(url);
+    struct client_field field = { "X-Key", "value" };
+    enum err e;
+
+    for (const char *at = socket_path; *at && len + 6 < sizeof(url); at++) {
+        one[0] = *at;
+        len += (size_t)snprintf(url + len, sizeof(url) - len, "%s", *at == '/' ? "%2F" : one);
+    }
+    snprintf(url + len, sizeof(url) - len, "/x");
+    e = client_send(&a->r, c, &(struct client_ask){
+        .url = url, .field = &field, .n_field = 1, .body = "{}", .body_len = 2, .arg = a,
+        .on_event = asked_event, .on_end = asked_end, .total_ms = 20000 });
+    return e ? e : loop_run(a->loop);
+}
+
+static int one_client(long *countdown, int n, bool *reached)
+{
+    struct asked a = { .loop = NULL }, next;
+    struct client *c = NULL;
+    enum err e;
+    int bad = 0;
+
+    *countdown = n;
+    e = loop_new(&a.loop);
+    if (!e)
+        e = client_new(&c, a.loop, 0);
+    if (!e)
+        e = ask_client(&a, c);
+    *reached = *countdown == 0;
+    *countdown = -1;
+    bad = (e && (e != ERR_NOMEM || !*reached || a.n_end)) || (!e && a.n_end != 1) ||
+          (!*reached && (a.end != CLIENT_OK || a.n_event != 2));
+    if (c && !bad) {
+        next = (struct asked){ .loop = a.loop };
+        bad = ask_client(&next, c) != OK || next.end != CLIENT_OK || next.n_event != 2;
+    }
+    client_free(c);
+    loop_free(a.loop);
+    return bad;
+}
+
+int http_client_fails(long *countdown)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), n = 1;
+    bool reached = true, bad = false;
+    pid_t child;
+
+    unlink(socket_path);
+    memcpy(a.sun_path, socket_path, strlen(socket_path) + 1);
+    ASSERT(listener >= 0 && !bind(listener, (struct sockaddr *)&a, sizeof(a)));
+    ASSERT(!listen(listener, 16));
+    child = start_replies(listener);
+    curl_global_init_mem(CURL_GLOBAL_DEFAULT, allocate, free, reallocate, strdup, calloc);
+    for (; reached && !bad; n++)
+        bad = one_client(countdown, n, &reached);
+    curl_global_cleanup();
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(listener);
+    unlink(socket_path);
+    if (bad)
+        printf("client: allocation %d failed and was badly handled: %s\n", n - 1, err_text());
+    else
+        printf("client, a request: %d allocations, every failure handled\n", n - 2);
+    return bad;
 }

@@ -16,4 +16,8 @@ int http_start_fails(long *countdown);
  * an end, and the next request is served.  0, or 1 when one was handled badly. */
 int http_requests_fail(long *countdown);
 
+/* The n-th allocation of a client that asks for a stream of events fails, for every n: the request
+ * ends once, and the client's next one is answered.  0, or 1. */
+int http_client_fails(long *countdown);
+
 #endif

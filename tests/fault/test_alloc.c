@@ -3,7 +3,7 @@
  * sampler_new(), of answering many with a stepper, and of text: jinja_parse() and jinja_render(),
  * tokenizer_from_json(), chat_open_template() and chat_render(), of packing weights into memory and
  * into a file, of requests and replies (wire_bodies.c), of a gateway's configuration and its proof
- * (gateway_bodies.c), and of a server and its requests
+ * (gateway_bodies.c), and of a server, a client and their requests
  * (http_faults.c), fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
@@ -713,6 +713,7 @@ int main(void)
     bad += read_failures();
     bad += http_start_fails(&countdown);
     bad += http_requests_fail(&countdown);
+    bad += http_client_fails(&countdown);
     close_sessions();
     json_decref(context);
     json_decref(tools);

@@ -1,0 +1,34 @@
+/* loop.h - the event loop of one thread, and timers on it, for code above this folder.
+ *
+ * Everything here belongs to the loop's thread, and what a timer calls runs on it. */
+#ifndef HTTP_LOOP_H
+#define HTTP_LOOP_H
+
+#include "base/err.h"
+
+struct loop;
+struct loop_timer;
+
+/* A loop without a server; one of a server is server_loop().  *out is yours: loop_free(), after
+ * all timers and clients on it.  Errors: NOMEM. */
+MUST_CHECK enum err loop_new(struct loop **out);
+void loop_free(struct loop *l);
+
+/* Until loop_stop().  Errors: IO. */
+MUST_CHECK enum err loop_run(struct loop *l);
+
+/* End loop_run() after what is running now. */
+void loop_stop(struct loop *l);
+
+/* A timer that calls `fn` once each time it was set.  *out is yours: loop_timer_free().
+ * Errors: NOMEM. */
+MUST_CHECK enum err loop_timer_new(struct loop_timer **out, struct loop *l,
+                                   void (*fn)(void *arg), void *arg);
+void loop_timer_free(struct loop_timer *t);
+
+/* So many seconds from now (0: on the next turn), in place of when it was set for before.
+ * Errors: NOMEM. */
+MUST_CHECK enum err loop_timer_set(struct loop_timer *t, double seconds);
+void loop_timer_stop(struct loop_timer *t);
+
+#endif
