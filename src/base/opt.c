@@ -557,6 +557,11 @@ bool opt_given(const struct opt_set *o, int opt)
     return get(o, opt, ~0u)->from != FROM_DEFAULT;
 }
 
+bool opt_on_line(const struct opt_set *o, int opt)
+{
+    return get(o, opt, ~0u)->from == FROM_FLAG;
+}
+
 enum err opt_set_by_name(struct opt_set *o, const char *name, const char *value)
 {
     int opt = opt_by_name(o->t, o->cmd, name, strlen(name));

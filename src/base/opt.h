@@ -75,6 +75,9 @@ const char *opt_list(const struct opt_set *o, int opt, int i);
 /* False when the value is the default. */
 bool opt_given(const struct opt_set *o, int opt);
 
+/* True when the command line itself gave it. */
+bool opt_on_line(const struct opt_set *o, int opt);
+
 /* Change a value by name as a flag would ("/set temp 0.5" in the chat); the same checks.  A LIST
  * becomes this one value; "" empties it.
  * Errors: ARG. */

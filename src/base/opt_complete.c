@@ -72,6 +72,14 @@ static void offer_options(struct offer *o, const struct opt_table *t, int cmd)
 /* What a value or operand is, by the word that stands for it in help: "FILE[:SCALE]". */
 static enum opt_also offer_value(struct offer *o, const char *arg)
 {
+    const char *model = strstr(arg, "|MODEL");      /* "serve|MODEL": words, or a model */
+    char words[OPT_WORD_MAX];
+
+    if (model) {
+        snprintf(words, sizeof(words), "%.*s", (int)(model - arg), arg);
+        offer_words(o, "", words, '|', "");
+        return OPT_ALSO_MODELS;
+    }
     if (strchr(arg, '|'))
         offer_words(o, "", arg, '|', "");
     else if (!strncmp(arg, "MODEL", 5))

@@ -63,9 +63,11 @@ static void draw(const struct progress *p, int64_t done, double elapsed)
     } else {
         amount(&line, p->unit, (double)done);
     }
-    buf_puts(&line, ", ");
-    amount(&line, p->unit, rate);
-    buf_puts(&line, "/s");
+    if (strcmp(p->unit, "s")) {         /* a second takes a second */
+        buf_puts(&line, ", ");
+        amount(&line, p->unit, rate);
+        buf_puts(&line, "/s");
+    }
     if (p->total > done && rate > 0) {
         buf_puts(&line, ", ");
         time_left(&line, (double)(p->total - done) / rate);

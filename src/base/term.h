@@ -37,7 +37,8 @@ void term_shown(struct buf *out, const char *text, size_t len);
 void term_bytes(struct buf *out, uint64_t bytes);
 
 /* A progress line with rate and ETA, shown once it has lasted over two seconds; in plain mode a
- * line every five seconds.  Units: "tok", "B" (shown as MB/GB). */
+ * line every five seconds.  Units: "tok", "B" (shown as MB/GB),
+ * "s" (shown without a rate). */
 struct progress { const char *what, *unit; int64_t total; double started, shown; bool visible; };
 void progress_begin(struct progress *p, const char *what, const char *unit, int64_t total);
 void progress_update(struct progress *p, int64_t done);
