@@ -1,10 +1,13 @@
 /* cmd_bench.c - `croft bench`: prefill and decode speed at given lengths, depths, batch sizes and
- * threads; alone, against the machine's ceilings, or in turns with a peer. */
+ * threads; alone, against the machine's ceilings, or in turns with a peer.  `croft bench serve` is
+ * bench_serve.c. */
 #include "cmd/bench.h"
+#include "cmd/bench_serve.h"
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PEER_RUNS = 5 };
 
@@ -53,11 +56,37 @@ static void release(struct bench *b)
     json_decref(b->earlier);
 }
 
+/* Of a row of the table: whether a load on a server asks for it, a model's speed, or both. */
+static bool is_of(int opt, bool load)
+{
+    bool both = opt > OPT_HEADING_output, in_load = opt > OPT_HEADING_load && opt < OPT_HEADING_key;
+
+    return both || in_load == load;
+}
+
+static enum err check_form(const struct opt_set *o, bool load)
+{
+    for (int i = 0; i < OPT_COUNT_ALL; i++)
+        if (cmd_table.opt[i].cmds >> CMD_bench & 1 && !is_of(i, load) && opt_on_line(o, i))
+            return err_set(ERR_ARG, "BENCH-60", "--%s is of croft bench %s, not of croft bench %s",
+                           cmd_table.opt[i].name, load ? "MODEL" : "serve URL",
+                           load ? "serve URL" : "MODEL");
+    if (!load && opt_operands(o) > 1)
+        return err_set(ERR_ARG, "BENCH-61", "croft bench takes one MODEL, or serve and a URL; "
+                       "'%.64s' is one too many", opt_operand(o, 1));
+    return OK;
+}
+
 enum err cmd_bench(struct opt_set *o)
 {
     struct bench b = { .n_row = 0 };
-    enum err e;
+    bool load = opt_operands(o) == 2 && !strcmp(opt_operand(o, 0), "serve");
+    enum err e = check_form(o, load);
 
+    if (e)
+        return e;
+    if (load)
+        return bench_serve(o);
     read_options(&b, o);
     e = bench_plan(&b, o);
     if (e == OK && opt_text(o, OPT_compare))

@@ -127,6 +127,9 @@ def test_operands():
             offers([c["name"], "-q", "ALP"], models[:1], "models")
             offers([c["name"], "--", ""], models, "models")
             offers([c["name"], "m", "x", "y", ""], [])
+        elif first.endswith("|MODEL"):
+            offers([c["name"], ""], first.split("|")[:-1] + models, "models")
+            offers([c["name"], "ALP"], models[:1], "models")
         elif "|" in first:
             offers([c["name"], ""], first.split("|"))
     offers(["run", "m", ""], [])
