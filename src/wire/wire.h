@@ -118,7 +118,6 @@ struct wire_part {
     enum wire_part_kind kind;
     struct wire_text text, id, name;
     struct wire_text item;              /* the id of a responses item */
-    bool joined;                        /* in one responses item with the part before */
     bool refusal;                       /* TEXT: the words of a refusal */
     enum wire_cache cache;              /* what comes up to here should be kept */
     enum wire_seal sealed;              /* THINK */

@@ -15,8 +15,8 @@
 static const struct wire_carry table[] = {
 #define CARRY(from, field, chat, messages, responses, with, without) \
     { false, &wire_dialect_##from, field, { chat, messages, responses }, with, without },
-#define REPLY(from, field, chat, messages, responses) \
-    { true, &wire_dialect_##from, field, { chat, messages, responses }, NULL, NULL },
+#define REPLY(from, field, chat, messages, responses, with, without) \
+    { true, &wire_dialect_##from, field, { chat, messages, responses }, with, without },
 #include "wire/carry.def"
 #undef CARRY
 #undef REPLY

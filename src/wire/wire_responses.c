@@ -29,11 +29,11 @@ static void end_event(struct buf *out)
 
 static void put_usage(struct buf *out, const struct wire_usage *u)
 {
-    buf_printf(out, "{\"input_tokens\":%lld,\"input_tokens_details\":{\"cached_tokens\":%lld},"
-               "\"output_tokens\":%lld,\"output_tokens_details\":{\"reasoning_tokens\":%lld},"
-               "\"total_tokens\":%lld}", (long long)u->prompt_tok, (long long)u->cached_tok,
-               (long long)u->answer_tok, (long long)u->think_tok,
-               (long long)(u->prompt_tok + u->answer_tok));
+    buf_printf(out, "{\"input_tokens\":%lld,\"input_tokens_details\":{\"cached_tokens\":%lld,"
+               "\"cache_write_tokens\":%lld},\"output_tokens\":%lld,\"output_tokens_details\":"
+               "{\"reasoning_tokens\":%lld},\"total_tokens\":%lld}", (long long)u->prompt_tok,
+               (long long)u->cached_tok, (long long)u->kept_tok, (long long)u->answer_tok,
+               (long long)u->think_tok, (long long)(u->prompt_tok + u->answer_tok));
 }
 
 /* OpenAI's document knows few codes here. */

@@ -81,7 +81,6 @@ static enum err take_part(struct items *it, struct wire_message *m, size_t i, co
 static enum err take_content(struct items *it, struct wire_message *m, size_t i, const char *field,
                              const json_t *v)
 {
-    size_t from = m->n_part;
     enum err e = OK;
 
     if (json_is_string(v)) {
@@ -97,8 +96,6 @@ static enum err take_content(struct items *it, struct wire_message *m, size_t i,
                  : wire_missing(it->in, at(i, field).text);
     for (size_t k = 0; k < json_array_size(v) && e == OK; k++)
         e = take_part(it, m, i, json_array_get(v, k));
-    for (size_t k = from + 1; k < m->n_part; k++)
-        m->part[k].joined = true;
     return e;
 }
 

@@ -17,30 +17,37 @@ static void put_image(struct buf *out, const struct wire_part *p)
     buf_puts(out, "}");
 }
 
-static void put_part(struct buf *out, const struct wire_part *p, bool assistant)
+static void put_part(struct buf *out, const struct wire_part *p)
 {
     wire_put_comma(out);
     if (p->kind == WIRE_PART_IMAGE) {
         put_image(out, p);
         return;
     }
-    buf_puts(out, p->refusal  ? "{\"type\":\"refusal\",\"refusal\":"
-                  : assistant ? "{\"type\":\"output_text\",\"annotations\":[],\"text\":"
-                              : "{\"type\":\"input_text\",\"text\":");
+    buf_puts(out, "{\"type\":\"input_text\",\"text\":");
     wire_put_arena(out, p->text);
     buf_puts(out, "}");
 }
 
-/* The parts [from, to) of a message that are texts or images. */
-static void put_item(struct buf *out, const char *role, const struct wire_message *m, size_t from,
-                     size_t to)
+static void put_item(struct buf *out, const char *role, const struct wire_message *m)
 {
     wire_put_comma(out);
     buf_printf(out, "{\"type\":\"message\",\"role\":\"%s\",\"content\":[", role);
-    for (size_t i = from; i < to; i++)
-        if (m->part[i].kind == WIRE_PART_TEXT || m->part[i].kind == WIRE_PART_IMAGE)
-            put_part(out, &m->part[i], m->role == WIRE_ASSISTANT);
+    for (size_t i = 0; i < m->n_part; i++)
+        put_part(out, &m->part[i]);
     buf_puts(out, "]}");
+}
+
+/* An assistant's text; one in a list of parts would have to have an id. */
+static void put_said(struct buf *out, const struct wire_part *p)
+{
+    wire_put_comma(out);
+    buf_puts(out, p->refusal
+             ? "{\"type\":\"message\",\"id\":\"msg_refusal\",\"status\":\"completed\",\"role\":"
+               "\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":"
+             : "{\"type\":\"message\",\"role\":\"assistant\",\"content\":");
+    wire_put_arena(out, p->text);
+    buf_puts(out, p->refusal ? "}]}" : "}");
 }
 
 /* Reasoning goes back to who encrypted it, or not at all. */
@@ -80,18 +87,14 @@ static void put_call(struct buf *out, const struct wire_part *p)
 
 static void put_turn(struct wire_writer *w, const struct wire_message *m)
 {
-    for (size_t i = 0, to; i < m->n_part; i = to) {
+    for (size_t i = 0; i < m->n_part; i++) {
         const struct wire_part *p = &m->part[i];
-        to = i + 1;
         if (p->kind == WIRE_PART_THINK)
             put_reasoning(w, p);
         else if (p->kind == WIRE_PART_CALL)
             put_call(w->out, p);
-        else if (p->kind == WIRE_PART_TEXT) {
-            while (to < m->n_part && m->part[to].kind == WIRE_PART_TEXT && m->part[to].joined)
-                to++;
-            put_item(w->out, "assistant", m, i, to);
-        }
+        else if (p->kind == WIRE_PART_TEXT)
+            put_said(w->out, p);
     }
 }
 
@@ -106,7 +109,7 @@ static void put_output(struct buf *out, const struct wire_message *m)
     } else {
         buf_puts(out, "[");
         for (size_t i = 0; i < m->n_part; i++)
-            put_part(out, &m->part[i], false);
+            put_part(out, &m->part[i]);
         buf_puts(out, "]");
     }
     buf_puts(out, "}");
@@ -126,7 +129,7 @@ static void put_input(struct wire_writer *w)
         else if (m->role == WIRE_ASSISTANT)
             put_turn(w, m);
         else if (m->n_part)
-            put_item(w->out, roles[m->role], m, 0, m->n_part);
+            put_item(w->out, roles[m->role], m);
     }
     buf_puts(w->out, "]");
 }

@@ -174,6 +174,84 @@ Test(answer, what_is_written_in_a_dialect_is_read_in_it_and_carried_on)
     }
 }
 
+/* ---- the table ---- */
+
+static const char *const bases[] = {
+    "{\"id\":\"1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+    "\"content\":\"a\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,"
+    "\"completion_tokens\":5}}",
+    "{\"id\":\"1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[{"
+    "\"type\":\"text\",\"text\":\"a\"}],\"stop_reason\":\"end_turn\",\"usage\":{\"input_tokens\":9,"
+    "\"output_tokens\":5}}",
+    "{\"id\":\"1\",\"status\":\"completed\",\"model\":\"m\",\"output\":[{\"type\":\"message\","
+    "\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"a\"}]}],\"usage\":{"
+    "\"input_tokens\":9,\"output_tokens\":5}}" };
+
+/* A whole answer of `from` with these members, as a client of `to` gets it; what was kept aside. */
+static struct buf answered(int from, int to, const char *members, struct buf *kept)
+{
+    json_t *body = json_loads(bases[from], 0, NULL), *more;
+    char *text = strdup(members);
+    struct heard h = { 0 };
+    struct wire_reply w;
+    struct buf out = { 0 };
+
+    for (char *at = text; *at; at++)
+        *at = *at == '\'' ? '"' : *at;
+    more = json_loads(text, 0, NULL);
+    cr_assert(body && more, "%s", text);
+    free(text);
+    json_object_update(body, more);
+    text = json_dumps(body, JSON_COMPACT);
+    start(&w, to, false);
+    h.reply = &w;
+    h.out = &out;
+    struct wire_answer a = answer(from, &h);
+    feed_whole(&a, text);
+    buf_add(kept, buf_text(&h.seal), h.seal.len);
+    wire_answer_release(&a);
+    wire_reply_release(&w);
+    forget(&h);
+    json_decref(body);
+    json_decref(more);
+    free(text);
+    return out;
+}
+
+static void check_line(const struct wire_carry *c, int from, int to)
+{
+    enum wire_verdict v = wire_carry_to(c, wire_dialect_find(names[to]));
+    struct buf kept = { 0 }, none = { 0 };
+    struct buf with = answered(from, to, c->with, &kept);
+    struct buf without = answered(from, to, c->without, &none);
+    bool same = !strcmp(buf_text(&with), buf_text(&without));
+
+    cr_expect_eq(same, v != WIRE_CARRIED, "%s %s to %s: %s\n%s", names[from], c->field, names[to],
+                 buf_text(&with), buf_text(&without));
+    cr_expect(v != WIRE_REFUSED);
+    if (v == WIRE_KEPT)
+        cr_expect(kept.len && !none.len, "%s is kept for whoever keeps it", c->field);
+    buf_release(&kept);
+    buf_release(&none);
+    buf_release(&with);
+    buf_release(&without);
+}
+
+Test(answer, every_line_of_the_table_does_what_it_says)
+{
+    const struct wire_carry *c;
+    int n = 0;
+
+    for (size_t i = 0; (c = wire_carry_at(i)); i++)
+        for (int from = 0; from < 3 && c->reply; from++)
+            for (int to = 0; to < 3; to++)
+                if (wire_dialect_find(names[from]) == c->from && to != from) {
+                    check_line(c, from, to);
+                    n++;
+                }
+    cr_expect_geq(n, 70);
+}
+
 #define M(text) "data: " text "\n\n"
 #define START M("{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"m\"," \
                 "\"usage\":{\"input_tokens\":3,\"cache_read_input_tokens\":4," \
