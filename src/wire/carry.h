@@ -42,8 +42,8 @@ struct wire_target {
     bool thoughts, usage;
 };
 
-/* Names of what was left out, printable; the first ones. */
-enum { WIRE_NOTE_MAX = 24 };
+/* Names of what was left out, printable; "and more" stands for those that have no room. */
+enum { WIRE_NOTE_MAX = 32 };
 struct wire_notes { char name[WIRE_NOTE_MAX][WIRE_NAME_BYTES]; size_t n; };
 
 /* Append the body for `to`.  Errors: ARG (*why says what cannot be carried), NOMEM; what `out`

@@ -61,6 +61,8 @@ void wire_note(struct wire_writer *w, const char *name)
             return;
     if (notes->n < WIRE_NOTE_MAX)
         snprintf(notes->name[notes->n++], WIRE_NAME_BYTES, "%s", name);
+    else
+        snprintf(notes->name[WIRE_NOTE_MAX - 1], WIRE_NAME_BYTES, "and more");
 }
 
 enum err wire_cannot(struct wire_writer *w, const char *field)
@@ -92,6 +94,10 @@ static enum err judge(struct wire_writer *w)
                            "no such function among the tools that can be carried.");
     for (size_t i = 0; i < w->r->n_unknown && i < WIRE_UNKNOWN_MAX; i++)
         wire_note(w, w->r->unknown[i]);
+    if (w->r->n_unknown > WIRE_UNKNOWN_MAX)
+        wire_note(w, "and more");
+    if (w->r->n_volatile)
+        wire_note(w, "x-anthropic-billing-header");
     return OK;
 }
 

@@ -231,6 +231,8 @@ static enum err take_effort(struct wire_reader *in, const struct wire_field *f, 
     else if (!json_is_string(v) || json_string_length(v))       /* "" is as good as absent */
         e = wire_take_word(&value, in, f->name, v,
                            f->kind == WIRE_KIND_EFFORT ? efforts : thinkings);
+    if (e == OK && value == WIRE_EFFORT_ON && in->r->effort > WIRE_EFFORT_ON)
+        return OK;
     if (e == OK && value != WIRE_EFFORT_UNSET)
         in->r->effort = (enum wire_effort)value;
     return e;
@@ -398,6 +400,18 @@ static void note_unknowns(struct wire_reader *in, const struct wire_field *f, si
         }
 }
 
+/* Many messages have the same. */
+static bool is_noted(const struct wire_request *r, const char *outer, const char *key)
+{
+    char name[WIRE_NAME_BYTES];
+
+    snprintf(name, sizeof(name), "%s%s%s", outer, *outer ? "." : "", key);
+    for (size_t i = 0; i < r->n_unknown && i < WIRE_UNKNOWN_MAX; i++)
+        if (!strcmp(r->unknown[i], name))
+            return true;
+    return false;
+}
+
 void wire_note_others(struct wire_reader *in, const char *outer, const json_t *object,
                       const char *known)
 {
@@ -407,7 +421,7 @@ void wire_note_others(struct wire_reader *in, const char *outer, const json_t *o
 
     json_object_foreach((json_t *)object, key, value) {
         snprintf(word, sizeof(word), " %.*s ", WIRE_NAME_BYTES - 1, key);
-        if (!strstr(known, word))
+        if (!strstr(known, word) && !is_noted(in->r, outer, key))
             note_unknown(in->r, outer, key);
     }
 }

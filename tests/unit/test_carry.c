@@ -196,6 +196,45 @@ Test(carry, unknown_fields_are_noted_where_they_cannot_pass)
     free(body);
 }
 
+Test(carry, what_is_left_out_is_never_left_out_of_the_notes_alone)
+{
+    struct buf members = { 0 };
+
+    buf_puts(&members, "{'system':'x-anthropic-billing-header: a\\nrest','x_0':0");
+    for (int i = 1; i < 20; i++)
+        buf_printf(&members, ",'x_%d':1", i);
+    buf_puts(&members, ",'messages':[{'role':'user','content':[{'type':'text','text':'a','odd':1},"
+             "{'type':'text','text':'b','odd':2}]}]}");
+    char *body = body_with(1, buf_text(&members)), *out = carry(1, 0, body);
+    cr_assert(out, "%s", why.text);
+    cr_expect(has_note("x_0") && has_note("x_7") && !has_note("x_8") && has_note("and more"));
+    cr_expect(has_note("x-anthropic-billing-header") && strstr(out, "\"rest\""), "%s", out);
+    free(out);
+    free(body);
+    body = body_with(1, "{'messages':[{'role':'user','content':[{'type':'text','text':'a','odd':1},"
+                     "{'type':'text','text':'b','odd':2}]}]}");
+    out = carry(1, 0, body);
+    cr_expect(notes.n == 1 && has_note("content[].odd"), "%s", notes.name[0]);
+    free(out);
+    free(body);
+    buf_release(&members);
+}
+
+Test(carry, thinking_that_is_off_stays_off_beside_an_effort)
+{
+    char *body = body_with(1, "{'thinking':{'type':'disabled'},'output_config':{'effort':'high'}}");
+    char *out = carry(1, 0, body);
+
+    cr_expect(out && strstr(out, "\"reasoning_effort\":\"none\""), "%s", out);
+    free(out);
+    free(body);
+    body = body_with(1, "{'thinking':{'type':'adaptive'},'output_config':{'effort':'low'}}");
+    out = carry(1, 2, body);
+    cr_expect(out && strstr(out, "\"effort\":\"low\""), "%s", out);
+    free(out);
+    free(body);
+}
+
 /* Thinking comes back from who kept its seal, not from the other dialect. */
 static bool same_but_thoughts(const char *a, const char *b)
 {
