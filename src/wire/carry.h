@@ -34,12 +34,13 @@ MUST_CHECK enum err wire_read(struct wire_request *r, struct wire_error *why,
 
 /* Whom a request is written for.  `model`: as the upstream calls it.  `max_tok`: its most, said
  * where the dialect demands a number and the client gave none.  `thoughts`: it takes back what it
- * thought as plain text (chat).  `usage`: let a stream end with it, whatever the client asked. */
+ * thought as plain text (chat).  `usage`: let a stream end with it, whatever the client asked.
+ * `count`: the body is for /v1/messages/count_tokens, which wants what is counted and no more. */
 struct wire_target {
     const struct wire_dialect *dialect;
     const char *model;
     int64_t max_tok;
-    bool thoughts, usage;
+    bool thoughts, usage, count;
 };
 
 /* Names of what was left out, printable; "and more" stands for those that have no room. */
@@ -92,6 +93,10 @@ void wire_answer_release(struct wire_answer *a);
  * Errors: NOMEM. */
 MUST_CHECK enum err wire_error_read(struct wire_error *why, const struct wire_dialect *d,
                                     int status, const char *body, size_t len);
+
+/* The reply of /v1/messages/count_tokens.  *n is -1 where it says none.  Errors: NOMEM. */
+void wire_count_write(struct buf *out, int64_t n);
+MUST_CHECK enum err wire_count_read(int64_t *n, const char *body, size_t len);
 
 /* The HTTP status of an error in this dialect. */
 int wire_error_status_in(const struct wire_dialect *d, enum wire_code code);

@@ -204,8 +204,8 @@ enum err wire_messages_take_tools(struct wire_reader *in, const json_t *v);
 enum err wire_messages_take_choice(struct wire_reader *in, const json_t *v);
 enum err wire_messages_take_format(struct wire_reader *in, const json_t *v);
 
-/* Take blocks of thinking with WIRE_NO_SIGNATURE out of a body. */
-void wire_messages_scrub(json_t *body);
+/* Take blocks of thinking with WIRE_NO_SIGNATURE out of a body, and what is not counted. */
+void wire_messages_scrub(json_t *body, bool count);
 
 /* wire_responses_in.c */
 enum err wire_responses_take(struct wire_reader *in, const struct wire_field *f, const json_t *v);

@@ -127,7 +127,7 @@ static enum err same(struct wire_writer *w)
         ok = !json_object_set_new(options, "include_usage", json_true()) && ok;
     }
     if (w->to->dialect == &wire_dialect_messages)
-        wire_messages_scrub(body);
+        wire_messages_scrub(body, w->to->count);
     if (ok)
         wire_put_json(w->out, body);
     json_decref(body);
@@ -141,6 +141,7 @@ enum err wire_write(struct buf *out, struct wire_notes *notes, struct wire_error
     enum err e;
 
     ASSERT(r->body.at && to->dialect->write);
+    ASSERT(!to->count || to->dialect == &wire_dialect_messages);
     *notes = (struct wire_notes){ 0 };
     *why = (struct wire_error){ 0 };
     if (r->dialect == to->dialect)

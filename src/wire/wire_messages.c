@@ -222,6 +222,24 @@ static void done(struct wire_reply *w, struct buf *out, const struct wire_usage 
     out->broken = out->broken || c->list[0].broken;
 }
 
+void wire_count_write(struct buf *out, int64_t n)
+{
+    buf_printf(out, "{\"input_tokens\":%lld}", (long long)n);
+}
+
+enum err wire_count_read(int64_t *n, const char *body, size_t len)
+{
+    json_t *v = NULL;
+    enum err e = OK;
+
+    *n = -1;
+    if (json_cost(body, len) <= WIRE_JSON_COST_MAX)
+        e = json_parse_nul(&v, body, len, WIRE_BODY_BYTES_MAX, "count");
+    *n = wire_int_of(v, "input_tokens", -1);
+    json_decref(v);
+    return e == ERR_NOMEM ? e : OK;
+}
+
 static const char *type_of(enum wire_code code)
 {
     switch (wire_error_status_in(&wire_dialect_messages, code)) {

@@ -395,9 +395,15 @@ enum err wire_messages_take_format(struct wire_reader *in, const json_t *v)
     return wire_take_json(&in->r->format.schema, in, schema);
 }
 
-void wire_messages_scrub(json_t *body)
+void wire_messages_scrub(json_t *body, bool count)
 {
+    static const char *const uncounted[] = {
+        "max_tokens", "stream", "stop_sequences", "temperature", "top_p", "top_k", "metadata",
+        "service_tier", "inference_geo", "container" };
     json_t *messages = json_object_get(body, "messages");
+
+    for (size_t i = 0; count && i < sizeof(uncounted) / sizeof(*uncounted); i++)
+        json_object_del(body, uncounted[i]);
 
     for (size_t i = 0; i < json_array_size(messages); i++) {
         json_t *content = json_object_get(json_array_get(messages, i), "content");

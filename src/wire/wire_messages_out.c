@@ -303,24 +303,17 @@ static void put_sampling(struct wire_writer *w, bool thinks)
         wire_put_integer(w->out, "top_k", r->top_k);
 }
 
-enum err wire_messages_write(struct wire_writer *w)
+/* How to answer, which has no part in what is counted. */
+static void put_manner(struct wire_writer *w, bool thinks)
 {
     const struct wire_request *r = w->r;
     struct buf *out = w->out;
-    size_t n = n_leading(r);
-    enum err e = wire_check_refs(w);
 
     wire_put_integer(out, "max_tokens", r->max_tok != WIRE_ABSENT ? r->max_tok
                                         : w->to->max_tok > 0      ? w->to->max_tok : MAX_TOKENS);
-    if (e == OK)
-        e = put_system(w, n);
-    if (e == OK)
-        e = put_messages(w, n);
     if (r->stream)
         buf_puts(out, ",\"stream\":true");
-    put_tools(w);
-    put_choice(w);
-    put_sampling(w, put_thinking(w));
+    put_sampling(w, thinks);
     if (r->n_stop) {
         wire_put_key(out, "stop_sequences");
         buf_puts(out, "[");
@@ -336,5 +329,21 @@ enum err wire_messages_write(struct wire_writer *w)
         wire_put_arena(out, r->user);
         buf_puts(out, "}");
     }
+}
+
+enum err wire_messages_write(struct wire_writer *w)
+{
+    size_t n = n_leading(w->r);
+    enum err e = wire_check_refs(w);
+
+    if (e == OK)
+        e = put_system(w, n);
+    if (e == OK)
+        e = put_messages(w, n);
+    put_tools(w);
+    put_choice(w);
+    bool thinks = put_thinking(w);
+    if (!w->to->count)
+        put_manner(w, thinks);
     return e;
 }

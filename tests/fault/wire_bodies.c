@@ -95,7 +95,7 @@ enum err body_wire_embeddings(void)
 /* A request of one dialect for another. */
 static enum err carry(const char *from, const char *to, const char *body)
 {
-    struct wire_target target = { wire_dialect_find(to), "m", 0, true, true };
+    struct wire_target target = { wire_dialect_find(to), "m", 0, true, true, false };
     struct wire_notes notes;
     struct wire_error why;
     struct wire_request r;

@@ -14,7 +14,7 @@ static const char *const wire_fuzz_names[] = { "chat", "messages", "responses" }
 static inline void wire_fuzz_again(const char *name, const struct buf *out)
 {
     const struct wire_dialect *d = wire_dialect_find(name);
-    struct wire_target to = { d, "up", 100, true, true };
+    struct wire_target to = { d, "up", 100, true, true, false };
     struct wire_request r;
     struct wire_error why;
     struct wire_notes notes;
@@ -44,7 +44,7 @@ static inline int wire_fuzz_carry(const char *dialect, const uint8_t *data, size
     ASSERT(e == OK || e == ERR_ARG);
     for (size_t i = 0; i < 3 && e == OK; i++) {
         struct wire_target to = { wire_dialect_find(wire_fuzz_names[i]), "up", 0, size & 1,
-                                  size & 2 };
+                                  size & 2, i == 1 && size & 4 };
         struct wire_notes notes;
         struct buf out = { 0 };
         enum err code = wire_write(&out, &notes, &why, &r, &to);

@@ -53,7 +53,7 @@ static char *body_with(int i, const char *members)
 /* Read a body as one dialect and write it for another.  Yours, NULL when it is refused. */
 static char *carry(int from, int to, const char *body)
 {
-    struct wire_target target = { dialect(to), "up", 0, true, false };
+    struct wire_target target = { dialect(to), "up", 0, true, false, false };
     struct wire_request r;
     struct buf out = { 0 };
 
@@ -194,6 +194,39 @@ Test(carry, unknown_fields_are_noted_where_they_cannot_pass)
     cr_expect(out && strstr(out, "x_new") && !notes.n);
     free(out);
     free(body);
+}
+
+Test(carry, a_body_to_be_counted_holds_that_alone)
+{
+    static const char *const members[] = {
+        "{'max_completion_tokens':9,'stream':true,'temperature':0.5,'stop':['x'],'user':'u',"
+        "'tools':[{'type':'function','function':{'name':'f','parameters':{'type':'object'}}}]}",
+        "{'max_tokens':9,'stream':true,'temperature':0.5,'stop_sequences':['x'],'metadata':"
+        "{'user_id':'u'},'tools':[{'name':'f','input_schema':{'type':'object'}}]}" };
+    static const char *const keys[] = { "model", "messages", "tools" };
+    struct buf out = { 0 };
+    int64_t n;
+
+    for (int from = 0; from < 2; from++) {
+        struct wire_target to = { dialect(1), "up", 0, true, false, true };
+        char *body = body_with(from, members[from]);
+        struct wire_request r;
+        cr_assert_eq(wire_read(&r, &why, dialect(from), body, strlen(body)), OK, "%s", why.text);
+        cr_assert_eq(wire_write(&out, &notes, &why, &r, &to), OK);
+        json_t *json = json_loads(out.data, 0, NULL);
+        cr_expect_eq(json_object_size(json), 3, "%s", out.data);
+        for (int k = 0; k < 3; k++)
+            cr_expect(json_object_get(json, keys[k]), "%s", out.data);
+        json_decref(json);
+        wire_request_release(&r);
+        buf_release(&out);
+        free(body);
+    }
+    wire_count_write(&out, 77);
+    cr_expect(wire_count_read(&n, out.data, out.len) == OK && n == 77);
+    cr_expect(wire_count_read(&n, "[]", 2) == OK && n == -1);
+    cr_expect(wire_count_read(&n, "{", 1) == OK && n == -1);
+    buf_release(&out);
 }
 
 Test(carry, what_is_left_out_is_never_left_out_of_the_notes_alone)
@@ -341,7 +374,7 @@ Test(carry, what_was_kept_aside_can_be_put_back)
     char *body = body_with(0, "{'messages':[{'role':'user','content':'a'},{'role':'assistant',"
                            "'content':'x','reasoning_content':'hm'},{'role':'user','content':"
                            "'b'}]}");
-    struct wire_target to = { dialect(1), "up", 64, true, false };
+    struct wire_target to = { dialect(1), "up", 64, true, false, false };
     struct wire_request r;
     struct buf out = { 0 };
 

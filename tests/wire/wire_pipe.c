@@ -283,7 +283,7 @@ static void carry(struct buf *out, const json_t *in)
     const struct wire_dialect *from = wire_dialect_find(string_of(in, "carry", ""));
     const json_t *body = json_object_get(in, "body");
     struct wire_target to = { wire_dialect_find(string_of(in, "to", "")), "upstream-model", 0,
-                              json_is_true(json_object_get(in, "thoughts")), true };
+                              json_is_true(json_object_get(in, "thoughts")), true, false };
     struct wire_notes notes = { .n = 0 };
     struct wire_request r;
     struct wire_error why;
