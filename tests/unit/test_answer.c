@@ -87,8 +87,8 @@ static void feed_whole(struct wire_answer *a, const char *body)
 static void start(struct wire_reply *w, int d, bool stream)
 {
     static const char *const bodies[] = {
-        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"stream\":%s,\"stream_options\":"
-        "{\"include_usage\":true}}",
+        ("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"stream\":%s,\"stream_options\":"
+         "{\"include_usage\":true}}"),
         "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"stream\":%s}",
         "{\"input\":\"a\",\"stream\":%s}" };
     static const struct wire_about about = { "1", "m", NULL, 1 };
