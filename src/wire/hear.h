@@ -40,7 +40,8 @@ enum err wire_say_wrong(struct wire_answer *a, const char *what);
 /* The error an upstream states in JSON ("error", or the body itself). */
 void wire_error_take(struct wire_error *why, int status, const json_t *body);
 
-/* Integers of an object: `otherwise` where it is none, or negative. */
+/* Integers of an object: `otherwise` where it is none, negative, or beyond 2^53, so that a few of
+ * them can be added. */
 int64_t wire_int_of(const json_t *object, const char *key, int64_t otherwise);
 const char *wire_str_of(const json_t *object, const char *key);       /* "" where there is none */
 

@@ -140,7 +140,10 @@ int64_t wire_int_of(const json_t *object, const char *key, int64_t otherwise)
 {
     const json_t *v = json_object_get(object, key);
 
-    return json_is_integer(v) && json_integer_value(v) >= 0 ? json_integer_value(v) : otherwise;
+    bool good = json_is_integer(v) && json_integer_value(v) >= 0 &&
+                json_integer_value(v) <= (json_int_t)1 << 53;
+
+    return good ? json_integer_value(v) : otherwise;
 }
 
 const char *wire_str_of(const json_t *object, const char *key)

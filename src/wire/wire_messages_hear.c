@@ -37,8 +37,7 @@ static enum err take_usage(struct wire_answer *a, const json_t *u)
         to->kept_tok = wire_int_of(all, "cache_creation_input_tokens", 0);
         to->kept_hour_tok = wire_int_of(kept, "ephemeral_1h_input_tokens", 0);
         to->answer_tok = wire_int_of(all, "output_tokens", 0);
-        bool much = fresh > INT32_MAX || to->cached_tok > INT32_MAX || to->kept_tok > INT32_MAX;
-        to->prompt_tok = much ? fresh : fresh + to->cached_tok + to->kept_tok;
+        to->prompt_tok = fresh + to->cached_tok + to->kept_tok;
         e = wire_answer_usage(a, all);
     }
     json_decref(all);

@@ -423,6 +423,36 @@ Test(answer, servers_that_say_less_than_others_are_understood)
     forget(&h);
 }
 
+Test(answer, counts_beyond_measure_are_none)
+{
+    static const char *const bodies[] = {
+        "{\"choices\":[{\"message\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":"
+        "9223372036854775807,\"completion_tokens\":9223372036854775807}}",
+        "{\"content\":[],\"usage\":{\"input_tokens\":9223372036854775807,"
+        "\"cache_read_input_tokens\":9007199254740992,\"output_tokens\":-4}}",
+        "{\"status\":\"completed\",\"usage\":{\"input_tokens\":1e300,\"output_tokens\":"
+        "9223372036854775807}}" };
+
+    for (int from = 0; from < 3; from++)
+        for (int to = 0; to < 3; to++) {
+            struct heard h = { 0 };
+            struct wire_reply w;
+            struct buf out = { 0 };
+            start(&w, to, false);
+            h.reply = &w;
+            h.out = &out;
+            struct wire_answer a = answer(from, &h);
+            feed_whole(&a, bodies[from]);
+            cr_expect(h.n_done == 1, "%s", buf_text(&h.error));
+            cr_expect_eq(h.usage.prompt_tok, from == 1 ? (int64_t)1 << 53 : 0);
+            cr_expect_eq(h.usage.answer_tok, 0);
+            wire_answer_release(&a);
+            wire_reply_release(&w);
+            buf_release(&out);
+            forget(&h);
+        }
+}
+
 Test(answer, errors_of_upstreams_become_those_of_the_catalogue)
 {
     static const struct { int status; const char *body; enum wire_code code; const char *text; }
