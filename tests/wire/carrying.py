@@ -26,7 +26,8 @@ Made of `src/wire/carry.def` by `tests/wire/carrying.py --write`; `make check` h
 A request in one dialect can go to an upstream of another, and its answer comes back in the client's. *carried*:
 it arrives with its meaning. *kept*: the other side has no place for it; it stays with the gateway and comes back
 from there. *dropped*: left out, and named in `x-croft-note`. *refused*: 400, by its name. Within one dialect everything
-passes as it came, fields nobody here knows among it; towards another dialect those are dropped.
+passes as it came, fields nobody here knows among it; towards another dialect those are dropped. What is dropped of an
+answer has no note: its headers are gone by then.
 """
 
 
