@@ -1,4 +1,5 @@
 /* wire.c - the list of dialects, and a request's way in: size, cost, JSON, fields, checks. */
+#include "wire/carry.h"
 #include "wire/form.h"
 
 #include "base/json.h"
@@ -58,7 +59,8 @@ static void set_defaults(struct wire_request *r, const struct wire_dialect *d)
     *r = (struct wire_request){
         .dialect = d, .n = 1, .best_of = WIRE_ABSENT, .max_tok = WIRE_ABSENT,
         .top_k = WIRE_ABSENT, .seed = WIRE_ABSENT, .top_logprobs = WIRE_ABSENT,
-        .dimensions = WIRE_ABSENT, .temperature = NAN, .top_p = NAN, .min_p = NAN,
+        .dimensions = WIRE_ABSENT, .parallel = WIRE_ABSENT, .budget = WIRE_ABSENT,
+        .format.strict = -1, .temperature = NAN, .top_p = NAN, .min_p = NAN,
         .frequency_penalty = NAN, .presence_penalty = NAN,
     };
     arena_init(&r->arena, WIRE_REQUEST_BYTES_MAX);
@@ -98,10 +100,22 @@ static enum err read_body(json_t **out, struct wire_error *why, const char *body
     return e;
 }
 
-enum err wire_parse(struct wire_request *r, struct wire_error *why, const struct wire_dialect *d,
-                    const char *body, size_t len)
+static enum err keep_body(struct wire_reader *in, const char *body, size_t len)
 {
-    struct wire_reader in = { r, why };
+    void *at;
+    enum err e = wire_take(&at, in, len + 1, 1);
+
+    if (e != OK)
+        return e;
+    memcpy(at, body, len);
+    in->r->body = (struct wire_text){ at, len };
+    return OK;
+}
+
+static enum err parse(struct wire_request *r, struct wire_error *why, const struct wire_dialect *d,
+                      const char *body, size_t len, bool carry)
+{
+    struct wire_reader in = { r, why, NULL, carry };
     json_t *json;
     enum err e;
 
@@ -109,12 +123,26 @@ enum err wire_parse(struct wire_request *r, struct wire_error *why, const struct
     *why = (struct wire_error){ 0 };
     if ((e = read_body(&json, why, body, len)) != OK)
         return e;
-    if ((e = wire_take_fields(&in, json)) == OK)
+    in.body = json;
+    e = carry ? keep_body(&in, body, len) : OK;
+    if (e == OK && (e = wire_take_fields(&in, json)) == OK)
         e = d->check(r, why);
     json_decref(json);
     if (e != OK)
         wire_request_release(r);
     return e;
+}
+
+enum err wire_parse(struct wire_request *r, struct wire_error *why, const struct wire_dialect *d,
+                    const char *body, size_t len)
+{
+    return parse(r, why, d, body, len, false);
+}
+
+enum err wire_read(struct wire_request *r, struct wire_error *why, const struct wire_dialect *d,
+                   const char *body, size_t len)
+{
+    return parse(r, why, d, body, len, true);
 }
 
 void wire_request_release(struct wire_request *r)

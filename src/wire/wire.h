@@ -32,6 +32,9 @@ enum {
     WIRE_BIAS_MAX = 4096,               /* entries of logit_bias */
     WIRE_META_MAX = 16,                 /* entries of metadata */
     WIRE_UNKNOWN_MAX = 8,               /* unknown fields that are kept by name */
+    WIRE_TOOL_MAX = 1024,               /* tools of a request */
+    WIRE_EXTRA_MAX = 8,                 /* fields that travel as they were written */
+    WIRE_SAID_MAX = 256,                /* lines of carry.def */
     WIRE_NAME_BYTES = 64,
 };
 
@@ -98,9 +101,28 @@ enum wire_part_kind {
     WIRE_PART_TEXT,                     /* text */
     WIRE_PART_THINK,                    /* text: what an assistant thought, before its answer */
     WIRE_PART_CALL,                     /* id, name, text: the arguments as they were written */
+    WIRE_PART_IMAGE,                    /* text: an address, or base64 with a mime; detail */
+    WIRE_PART_REF,                      /* id: something that was said earlier, kept elsewhere */
 };
 
-struct wire_part { enum wire_part_kind kind; struct wire_text text, id, name; };
+/* What an upstream put on its thinking so that it knows it again: an opaque text, of use to the
+ * dialect that made it alone. */
+enum wire_seal { WIRE_SEAL_NONE, WIRE_SEAL_SIGNATURE /* messages: of the text */,
+                 WIRE_SEAL_REDACTED /* messages: in place of the text */,
+                 WIRE_SEAL_ENCRYPTED /* responses: beside the text */ };
+
+enum wire_cache { WIRE_CACHE_NONE, WIRE_CACHE_SHORT /* five minutes */, WIRE_CACHE_HOUR };
+
+/* wire_parse() gives none of the last two kinds. */
+struct wire_part {
+    enum wire_part_kind kind;
+    struct wire_text text, id, name;
+    struct wire_text item;              /* the id of a responses item */
+    bool refusal;                       /* TEXT: the words of a refusal */
+    enum wire_cache cache;              /* what comes up to here should be kept */
+    enum wire_seal sealed;              /* THINK */
+    struct wire_text seal, mime, detail;
+};
 
 /* In the order of the conversation, system messages in place.  A tool message is the result of the
  * call `call_id`.  Parts without text are left out: a message may have none. */
@@ -109,7 +131,32 @@ struct wire_message {
     struct wire_text name, call_id;
     struct wire_part *part;
     size_t n_part;
+    bool joined;                        /* in one message of the client with the message before */
+    bool failed;                        /* TOOL: the result is an error */
+    enum wire_cache cache;              /* TOOL: what comes up to here should be kept */
 };
+
+/* A function that the model may call; `schema` is JSON, absent: no arguments.  `strict` -1: not
+ * said. */
+struct wire_tool {
+    struct wire_text name, description, schema;
+    int strict;
+    enum wire_cache cache;
+};
+
+enum wire_tool_choice { WIRE_CHOICE_UNSET, WIRE_CHOICE_AUTO, WIRE_CHOICE_NONE,
+                        WIRE_CHOICE_REQUIRED, WIRE_CHOICE_NAMED };
+
+/* What the answer must look like: any JSON object, or one of a JSON schema. */
+enum wire_format_kind { WIRE_FORMAT_TEXT, WIRE_FORMAT_JSON, WIRE_FORMAT_SCHEMA };
+struct wire_format {
+    enum wire_format_kind kind;
+    struct wire_text name, description, schema;
+    int strict;                         /* -1: not said */
+};
+
+/* A field that means the same by the same name in several dialects, as JSON. */
+struct wire_extra { const char *name; struct wire_text json; };
 
 /* One prompt or input: text, or token ids when `id` is not NULL. */
 struct wire_prompt { struct wire_text text; int32_t *id; size_t n_id; };
@@ -157,6 +204,18 @@ struct wire_request {
     struct wire_meta *meta;
     size_t n_meta;
 
+    struct wire_tool *tool;             /* of wire_read() alone, from here */
+    size_t n_tool;
+    enum wire_tool_choice choice;
+    struct wire_text choice_name;       /* NAMED */
+    int64_t parallel;                   /* several calls in one answer: 0, 1, WIRE_ABSENT */
+    struct wire_format format;
+    int64_t budget;                     /* tokens to think at most */
+    struct wire_extra extra[WIRE_EXTRA_MAX];
+    size_t n_extra;
+    struct wire_text body;              /* as it came */
+    unsigned char said[WIRE_SAID_MAX / 8];      /* the lines of carry.def that are in it */
+
     char unknown[WIRE_UNKNOWN_MAX][WIRE_NAME_BYTES];    /* fields that were ignored, printable */
     size_t n_unknown;                   /* how many there were; the first ones have names */
     size_t n_volatile;                  /* lines that were taken out of system messages */
@@ -176,24 +235,38 @@ struct wire_top { const char *bytes; size_t len; float logprob; };
 /* `top` in falling order. */
 struct wire_logprob { struct wire_top token; const struct wire_top *top; size_t n_top; };
 
-struct wire_usage { int64_t prompt_tok, cached_tok, answer_tok, think_tok; };
+/* prompt_tok is all of the prompt: cached_tok of it were read from a cache, kept_tok written to one
+ * (kept_hour_tok of those for an hour).  answer_tok includes think_tok. */
+struct wire_usage { int64_t prompt_tok, cached_tok, answer_tok, think_tok, kept_tok,
+                    kept_hour_tok; };
 
-enum wire_finish { WIRE_FINISH_STOP, WIRE_FINISH_LENGTH };
+/* CALLS: it waits for results.  MATCH: a stop sequence (text).  FILTER: it may not or will not go
+ * on.  FULL: no more context.  PAUSE: send it back to go on. */
+enum wire_finish { WIRE_FINISH_STOP, WIRE_FINISH_LENGTH, WIRE_FINISH_CALLS, WIRE_FINISH_MATCH,
+                   WIRE_FINISH_FILTER, WIRE_FINISH_FULL, WIRE_FINISH_PAUSE };
 
-/* BEGIN (once, before the prefill), then for each choice TEXT and THINK and one END, then DONE.
+/* BEGIN (once, before the prefill), then for each choice TEXT, THINK and calls (CALL, then ARGS)
+ * and one END, then DONE.  SEAL belongs to the THINK before it, or stands alone.
  * FAIL may come at any time and is the last. */
-enum wire_event_kind { WIRE_BEGIN, WIRE_TEXT, WIRE_THINK, WIRE_END, WIRE_DONE, WIRE_FAIL };
+enum wire_event_kind { WIRE_BEGIN, WIRE_TEXT, WIRE_THINK, WIRE_END, WIRE_DONE, WIRE_FAIL,
+                       WIRE_SEAL, WIRE_CALL, WIRE_ARGS };
 
 /* Everything in it is borrowed for the call. */
 struct wire_event {
     enum wire_event_kind kind;
-    size_t choice;                      /* TEXT, THINK, END */
-    const char *text;                   /* TEXT, THINK: it may end inside a character */
+    size_t choice;                      /* of all but BEGIN, DONE, FAIL */
+    const char *text;                   /* TEXT, THINK, ARGS: it may end inside a character; SEAL;
+                                           END with MATCH: what matched */
     size_t len;
+    const char *id, *name;              /* CALL; SEAL: id is the upstream's for it, or NULL */
+    enum wire_seal seal;                /* SEAL */
+    bool refusal;                       /* TEXT: the words of a refusal */
+    bool apart;                         /* TEXT, THINK: it begins a new part of the answer */
     const struct wire_logprob *logprob; /* TEXT: its tokens, when they were asked for */
     size_t n_logprob;
     enum wire_finish finish;            /* END */
-    struct wire_usage usage;            /* DONE */
+    struct wire_usage usage;            /* DONE, and BEGIN where it is known by then */
+    const char *usage_json;             /* DONE: as the upstream wrote it, NULL: it wrote none */
     const struct wire_error *error;     /* FAIL */
 };
 
@@ -208,6 +281,7 @@ struct wire_reply {
     bool stream, include_usage, logprobs;
     bool begun, done;
     size_t n_choice, bytes;
+    int64_t n_event;                    /* written so far, where they are numbered */
     struct wire_choice *choice;
 };
 

@@ -1,5 +1,6 @@
 /* wire_chat.c - the dialect of OpenAI's /v1/chat/completions. */
-#include "wire/form.h"
+#include "wire/hear.h"
+#include "wire/put.h"
 
 static enum err check(struct wire_request *r, struct wire_error *why)
 {
@@ -78,8 +79,9 @@ static void close_chunk(struct wire_reply *w, struct buf *out, const struct wire
                w->include_usage ? ",\"usage\":null" : "");
 }
 
-static void begin(struct wire_reply *w, struct buf *out)
+static void begin(struct wire_reply *w, struct buf *out, const struct wire_usage *u)
 {
+    (void)u;
     for (size_t i = 0; i < w->n_choice; i++) {
         open_chunk(w, out, i);
         buf_puts(out, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null");
@@ -97,12 +99,65 @@ static void piece(struct wire_reply *w, struct buf *out, size_t choice)
         wire_put_string(out, c->think.data, c->think.len);
         close_chunk(w, out, NULL, "null");
     }
+    if (c->list[3].len) {
+        open_chunk(w, out, choice);
+        buf_puts(out, "\"refusal\":");
+        wire_put_string(out, c->list[3].data, c->list[3].len);
+        close_chunk(w, out, NULL, "null");
+    }
     if (c->text.len || c->n_list) {
         open_chunk(w, out, choice);
         buf_puts(out, "\"content\":");
         wire_put_string(out, buf_text(&c->text), c->text.len);
         close_chunk(w, out, c, "null");
     }
+}
+
+enum { CALLS = 1, ARGUMENTS = 2, REFUSAL = 3 };         /* of list[] */
+
+/* The arguments of a call in a whole reply are complete. */
+static void finish_call(struct wire_choice *c)
+{
+    if (c->n_call) {
+        wire_put_string(&c->list[CALLS], buf_text(&c->list[ARGUMENTS]), c->list[ARGUMENTS].len);
+        buf_puts(&c->list[CALLS], "}}");
+    }
+    buf_cut(&c->list[ARGUMENTS], 0);
+}
+
+static void begin_call(struct buf *out, const struct wire_event *e)
+{
+    buf_puts(out, "\"id\":");
+    wire_put_text(out, e->id);
+    buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    wire_put_text(out, e->name);
+    buf_puts(out, ",\"arguments\":");
+}
+
+static void call(struct wire_reply *w, struct buf *out, const struct wire_event *e)
+{
+    struct wire_choice *c = &w->choice[e->choice];
+    struct buf *args = &c->list[ARGUMENTS];
+
+    if (!w->stream && e->kind == WIRE_CALL) {
+        finish_call(c);
+        buf_puts(&c->list[CALLS], c->n_call++ ? ",{" : "{");
+        begin_call(&c->list[CALLS], e);
+    }
+    if (!w->stream || (e->kind == WIRE_ARGS && !args->len))
+        return;
+    c->n_call += e->kind == WIRE_CALL;
+    open_chunk(w, out, e->choice);
+    buf_printf(out, "\"tool_calls\":[{\"index\":%zu,", c->n_call - 1);
+    if (e->kind == WIRE_CALL) {
+        begin_call(out, e);
+        buf_puts(out, "\"\"");
+    } else {
+        buf_puts(out, "\"function\":{\"arguments\":");
+        wire_put_string(out, args->data, args->len);
+    }
+    buf_puts(out, "}}]");
+    close_chunk(w, out, NULL, "null");
 }
 
 static void end(struct wire_reply *w, struct buf *out, size_t choice)
@@ -134,15 +189,29 @@ static void done(struct wire_reply *w, struct buf *out, const struct wire_usage 
     put_head(w, out, "chat.completion");
     buf_puts(out, ",\"choices\":[");
     for (size_t i = 0; i < w->n_choice; i++) {
-        const struct wire_choice *c = &w->choice[i];
+        struct wire_choice *c = &w->choice[i];
         buf_printf(out, "%s{\"index\":%zu,\"message\":{\"role\":\"assistant\",\"content\":",
                    i ? "," : "", i);
-        wire_put_string(out, buf_text(&c->text), c->text.len);
+        if (!c->text.len && (c->n_call || c->list[REFUSAL].len))
+            buf_puts(out, "null");
+        else
+            wire_put_string(out, buf_text(&c->text), c->text.len);
         if (c->thought) {
             buf_puts(out, ",\"reasoning_content\":");
             wire_put_string(out, buf_text(&c->think), c->think.len);
         }
-        buf_puts(out, ",\"refusal\":null,\"annotations\":[]}");
+        if (c->n_call) {
+            finish_call(c);
+            buf_puts(out, ",\"tool_calls\":[");
+            buf_add(out, buf_text(&c->list[CALLS]), c->list[CALLS].len);
+            buf_puts(out, "]");
+            out->broken = out->broken || c->list[CALLS].broken;
+        }
+        buf_puts(out, ",\"refusal\":");
+        if (c->list[REFUSAL].len)
+            wire_put_string(out, c->list[REFUSAL].data, c->list[REFUSAL].len);
+        buf_puts(out, c->list[REFUSAL].len ? ",\"annotations\":[]}"
+                                           : "null,\"annotations\":[]}");
         put_logprobs(out, c, w->logprobs);
         buf_printf(out, ",\"finish_reason\":%s}", wire_openai_finish(c->finish));
     }
@@ -154,7 +223,10 @@ static void done(struct wire_reply *w, struct buf *out, const struct wire_usage 
 }
 
 const struct wire_dialect wire_dialect_chat = {
-    .thinks = true, .beat = ": ping\n\n", .beat_whole = "\n", .check = check,
+    .thinks = true, .refuses = true, .beat = ": ping\n\n", .beat_whole = "\n", .check = check,
     .piece = piece, .end = end, .begin = begin, .done = done, .logprob = logprob,
-    .error = wire_openai_error, .fail = wire_openai_fail,
+    .error = wire_openai_error, .fail = wire_openai_fail, .call = call,
+    .take_messages = wire_take_messages, .take_tools = wire_chat_take_tools,
+    .take_choice = wire_chat_take_choice, .take_format = wire_chat_take_format,
+    .write = wire_chat_write, .hear = wire_chat_hear, .hear_whole = wire_chat_hear_whole,
 };

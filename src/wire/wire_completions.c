@@ -152,9 +152,10 @@ static void put_chunk(struct wire_reply *w, struct buf *out, size_t choice, bool
     buf_puts(out, "\n\n");
 }
 
-static void begin(struct wire_reply *w, struct buf *out)
+static void begin(struct wire_reply *w, struct buf *out, const struct wire_usage *u)
 {
     (void)w;
+    (void)u;
     buf_puts(out, wire_dialect_completions.beat);
 }
 

@@ -191,35 +191,32 @@ static enum err take_meta(struct wire_reader *in, const struct wire_field *f, co
     return OK;
 }
 
-/* One of some words; `lists` are the words with the value each stands for. */
-struct word { const char *word; int value; };
-
-static const struct word efforts[] = {
+static const struct wire_word efforts[] = {
     { "none", WIRE_EFFORT_NONE }, { "minimal", WIRE_EFFORT_MINIMAL }, { "low", WIRE_EFFORT_LOW },
     { "medium", WIRE_EFFORT_MEDIUM }, { "high", WIRE_EFFORT_HIGH }, { "xhigh", WIRE_EFFORT_XHIGH },
     { "max", WIRE_EFFORT_MAX }, { "off", WIRE_EFFORT_NONE }, { NULL, 0 } };
-static const struct word thinkings[] = {
+static const struct wire_word thinkings[] = {
     { "enabled", WIRE_EFFORT_ON }, { "adaptive", WIRE_EFFORT_ON },
     { "disabled", WIRE_EFFORT_NONE }, { NULL, 0 } };
-static const struct word codings[] = { { "float", false }, { "base64", true }, { NULL, 0 } };
+static const struct wire_word codings[] = { { "float", false }, { "base64", true }, { NULL, 0 } };
 
-static enum err take_word(int *out, struct wire_reader *in, const struct wire_field *f,
-                          const json_t *v, const struct word *words)
+enum err wire_take_word(int *out, struct wire_reader *in, const char *param, const json_t *v,
+                        const struct wire_word *words)
 {
     char all[128];
     size_t n = 0;
 
     if (!json_is_string(v))
-        return wire_wrong_type(in->why, f->name, "a string", v);
-    for (const struct word *w = words; w->word; w++) {
+        return wire_wrong_type(in->why, param, "a string", v);
+    for (const struct wire_word *w = words; w->word; w++) {
         if (!strcmp(w->word, json_string_value(v))) {
             *out = w->value;
             return OK;
         }
         n += (size_t)snprintf(all + n, sizeof(all) - n, "%s'%s'", n ? ", " : "", w->word);
     }
-    return wire_refuse(in->why, WIRE_E_VALUE, f->name, "Invalid value for '%s': supported values "
-                       "are %s.", f->name, all);
+    return wire_refuse(in->why, WIRE_E_VALUE, param, "Invalid value for '%s': supported values "
+                       "are %s.", param, all);
 }
 
 static enum err take_effort(struct wire_reader *in, const struct wire_field *f, const json_t *v)
@@ -232,7 +229,10 @@ static enum err take_effort(struct wire_reader *in, const struct wire_field *f, 
     if (f->kind == WIRE_KIND_THINK)
         value = json_is_true(v) ? WIRE_EFFORT_ON : WIRE_EFFORT_NONE;
     else if (!json_is_string(v) || json_string_length(v))       /* "" is as good as absent */
-        e = take_word(&value, in, f, v, f->kind == WIRE_KIND_EFFORT ? efforts : thinkings);
+        e = wire_take_word(&value, in, f->name, v,
+                           f->kind == WIRE_KIND_EFFORT ? efforts : thinkings);
+    if (e == OK && value == WIRE_EFFORT_ON && in->r->effort > WIRE_EFFORT_ON)
+        return OK;
     if (e == OK && value != WIRE_EFFORT_UNSET)
         in->r->effort = (enum wire_effort)value;
     return e;
@@ -241,7 +241,7 @@ static enum err take_effort(struct wire_reader *in, const struct wire_field *f, 
 static enum err take_coding(struct wire_reader *in, const struct wire_field *f, const json_t *v)
 {
     int value = false;
-    enum err e = take_word(&value, in, f, v, codings);
+    enum err e = wire_take_word(&value, in, f->name, v, codings);
 
     if (e == OK)
         *(bool *)place_of(in, f) = value;
@@ -266,7 +266,9 @@ static enum err take_unbuilt(struct wire_reader *in, const struct wire_field *f,
                  : json_is_object(v) ? json_object_size(v) == 0
                                      : json_is_string(v) && !json_string_length(v);
 
-    if ((f->kind == WIRE_KIND_EMPTY && empty) || (f->kind == WIRE_KIND_PLAIN && is_plain(v)))
+    bool wants_empty = f->kind == WIRE_KIND_EMPTY || f->kind == WIRE_KIND_TOOLS;
+
+    if (in->carry || (wants_empty ? empty : f->kind != WIRE_KIND_REFUSED && is_plain(v)))
         return OK;
     return wire_refuse(in->why, WIRE_E_UNSUPPORTED, f->name, "Unsupported parameter: '%s' is not "
                        "supported by this server. Leave it out.", f->name);
@@ -275,6 +277,31 @@ static enum err take_unbuilt(struct wire_reader *in, const struct wire_field *f,
 static enum err take_object(struct wire_reader *in, const struct wire_field *f, const json_t *v)
 {
     return json_is_object(v) ? OK : wire_wrong_type(in->why, f->name, "an object", v);
+}
+
+static enum err take_maybe(struct wire_reader *in, const struct wire_field *f, const json_t *v)
+{
+    if (!in->carry)
+        return OK;
+    if (!json_is_boolean(v))
+        return wire_wrong_type(in->why, f->name, "a boolean", v);
+    *(int64_t *)place_of(in, f) = json_is_true(v);
+    return OK;
+}
+
+/* What an answer made here has no use for, and one made elsewhere has. */
+static enum err take_carried(struct wire_reader *in, const struct wire_field *f, const json_t *v)
+{
+    const struct wire_dialect *d = in->r->dialect;
+
+    if (!in->carry)
+        return f->kind == WIRE_KIND_HARMLESS ? OK : take_unbuilt(in, f, v);
+    switch (f->kind) {
+    case WIRE_KIND_TOOLS:  return d->take_tools(in, v);
+    case WIRE_KIND_CHOICE: return d->take_choice(in, v);
+    case WIRE_KIND_FORMAT: return d->take_format(in, v);
+    default:               return wire_take_extra(in, f->name, v);
+    }
 }
 
 static enum err take(struct wire_reader *in, const struct wire_field *f, const json_t *v)
@@ -291,10 +318,15 @@ static enum err take(struct wire_reader *in, const struct wire_field *f, const j
     case WIRE_KIND_THINK:
     case WIRE_KIND_THINK_WORD: return take_effort(in, f, v);
     case WIRE_KIND_CODING:     return take_coding(in, f, v);
-    case WIRE_KIND_MESSAGES:   return wire_take_messages(in, f, v);
+    case WIRE_KIND_MESSAGES:   return in->r->dialect->take_messages(in, f, v);
     case WIRE_KIND_PROMPT:     return wire_take_prompt(in, f, v);
     case WIRE_KIND_OBJECT:     return take_object(in, f, v);
-    case WIRE_KIND_HARMLESS:   return OK;
+    case WIRE_KIND_MAYBE:      return take_maybe(in, f, v);
+    case WIRE_KIND_BESIDE:     return OK;
+    case WIRE_KIND_HARMLESS:
+    case WIRE_KIND_TOOLS:
+    case WIRE_KIND_CHOICE:
+    case WIRE_KIND_FORMAT:     return take_carried(in, f, v);
     case WIRE_KIND_REFUSED:
     case WIRE_KIND_EMPTY:
     case WIRE_KIND_PLAIN:      return take_unbuilt(in, f, v);
@@ -339,15 +371,59 @@ static bool is_known(const struct wire_field *f, size_t n, const char *outer, co
     return false;
 }
 
-static void note_unknowns(struct wire_request *r, const struct wire_field *f, size_t n,
+/* Does it ask for nothing?  false, what holds nothing, and one answer. */
+static bool is_idle(const char *key, const json_t *v)
+{
+    if (!strcmp(key, "modalities") || !strcmp(key, "function_call"))
+        return is_plain(v);
+    if (!strcmp(key, "truncation"))
+        return json_is_string(v) && !strcmp(json_string_value(v), "disabled");
+    return (!strcmp(key, "n") && json_integer_value(v) == 1) || json_is_null(v) ||
+           json_is_false(v) || (json_is_string(v) && !json_string_length(v)) ||
+           (json_is_array(v) && !json_array_size(v)) ||
+           (json_is_object(v) && !json_object_size(v));
+}
+
+static void note_unknowns(struct wire_reader *in, const struct wire_field *f, size_t n,
                           json_t *object, const char *outer)
 {
+    char name[2 * WIRE_NAME_BYTES];
     const char *key;
     json_t *value;
 
     json_object_foreach(object, key, value)
         if (!is_known(f, n, outer, key))
-            note_unknown(r, outer, key);
+            note_unknown(in->r, outer, key);
+        else if (in->carry && !is_idle(key, value)) {
+            snprintf(name, sizeof(name), "%s%s%s", outer, *outer ? "." : "", key);
+            wire_said(in, name);
+        }
+}
+
+/* Many messages have the same. */
+static bool is_noted(const struct wire_request *r, const char *outer, const char *key)
+{
+    char name[WIRE_NAME_BYTES];
+
+    snprintf(name, sizeof(name), "%s%s%s", outer, *outer ? "." : "", key);
+    for (size_t i = 0; i < r->n_unknown && i < WIRE_UNKNOWN_MAX; i++)
+        if (!strcmp(r->unknown[i], name))
+            return true;
+    return false;
+}
+
+void wire_note_others(struct wire_reader *in, const char *outer, const json_t *object,
+                      const char *known)
+{
+    char word[WIRE_NAME_BYTES + 2];
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)object, key, value) {
+        snprintf(word, sizeof(word), " %.*s ", WIRE_NAME_BYTES - 1, key);
+        if (!strstr(known, word) && !is_noted(in->r, outer, key))
+            note_unknown(in->r, outer, key);
+    }
 }
 
 enum err wire_take_fields(struct wire_reader *in, json_t *body)
@@ -356,7 +432,7 @@ enum err wire_take_fields(struct wire_reader *in, json_t *body)
     const struct wire_field *f = wire_fields(in->r->dialect, &n);
     enum err e = OK;
 
-    note_unknowns(in->r, f, n, body, "");
+    note_unknowns(in, f, n, body, "");
     for (size_t i = 0; i < n && e == OK; i++) {
         json_t *v = value_of(body, f[i].name);
         if (v && !json_is_null(v))
@@ -365,7 +441,7 @@ enum err wire_take_fields(struct wire_reader *in, json_t *body)
             e = wire_refuse(in->why, WIRE_E_MISSING, f[i].name, "Missing required parameter: "
                             "'%s'.", f[i].name);
         if (v && e == OK && f[i].kind == WIRE_KIND_OBJECT)
-            note_unknowns(in->r, f, n, v, f[i].name);
+            note_unknowns(in, f, n, v, f[i].name);
     }
     return e;
 }

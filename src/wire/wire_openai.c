@@ -28,8 +28,9 @@ void wire_openai_error(struct buf *out, const struct wire_error *why)
 }
 
 /* The only thing a stream may still say; clients raise it, so no [DONE] follows. */
-void wire_openai_fail(struct buf *out, const struct wire_error *why)
+void wire_openai_fail(struct wire_reply *w, struct buf *out, const struct wire_error *why)
 {
+    (void)w;
     buf_puts(out, "data: ");
     wire_openai_error(out, why);
     buf_puts(out, "\n\n");
@@ -56,7 +57,13 @@ void wire_openai_fingerprint(struct buf *out, const struct wire_reply *w)
 
 const char *wire_openai_finish(enum wire_finish f)
 {
-    return f == WIRE_FINISH_LENGTH ? "\"length\"" : "\"stop\"";
+    switch (f) {
+    case WIRE_FINISH_LENGTH:
+    case WIRE_FINISH_FULL:   return "\"length\"";
+    case WIRE_FINISH_CALLS:  return "\"tool_calls\"";
+    case WIRE_FINISH_FILTER: return "\"content_filter\"";
+    default:                 return "\"stop\"";
+    }
 }
 
 void wire_model_write(struct buf *out, const struct wire_model *m)

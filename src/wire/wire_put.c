@@ -122,3 +122,55 @@ void wire_put_base64(struct buf *out, const void *bytes, size_t len)
         buf_add(out, four, 4);
     }
 }
+
+void wire_put_double(struct buf *out, double x)
+{
+    char text[40];
+
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, x);
+        if (strtod(text, NULL) == x)
+            break;
+    }
+    for (char *c = text; *c; c++)
+        if (!strchr("0123456789+-e", *c))
+            *c = '.';
+    buf_puts(out, text);
+}
+
+void wire_put_comma(struct buf *out)
+{
+    char last = out->len ? out->data[out->len - 1] : '{';
+
+    if (last != '{' && last != '[' && last != ' ')
+        buf_puts(out, ",");
+}
+
+void wire_put_key(struct buf *out, const char *key)
+{
+    wire_put_comma(out);
+    buf_printf(out, "\"%s\":", key);
+}
+
+void wire_put_arena(struct buf *out, struct wire_text t)
+{
+    wire_put_string(out, t.at ? t.at : "", t.len);
+}
+
+void wire_put_event(struct buf *out, const char *name)
+{
+    buf_printf(out, "event: %s\ndata: ", name);
+}
+
+static int append(const char *text, size_t len, void *out)
+{
+    buf_add(out, text, len);
+    return ((struct buf *)out)->broken ? -1 : 0;
+}
+
+void wire_put_json(struct buf *out, const json_t *v)
+{
+    if (json_dump_callback(v, append, out,
+                           JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)))
+        out->broken = true;
+}

@@ -1,8 +1,9 @@
 /* wire_reply.c - events of an answer to the bytes of its reply, streamed or whole.
  *
- * States of a reply:  init -> BEGIN -> (TEXT, THINK)* -> END of each choice -> DONE; FAIL from
- * anywhere.  Here is what all dialects share: order, half characters, what a whole reply keeps, its
- * limit.  The dialect's functions write. */
+ * States of a reply:  init -> BEGIN -> (TEXT, THINK, SEAL, CALL, ARGS)* -> END of each choice ->
+ * DONE; FAIL from anywhere.  In a dialect of blocks one is open at a time: what is of another kind,
+ * or begins a part of its own, closes it and opens the next.  Here is what all dialects share:
+ * order, half characters, what a whole reply keeps, its limit.  The dialect's functions write. */
 #include "wire/form.h"
 
 #include <stdlib.h>
@@ -23,11 +24,11 @@ enum err wire_reply_init(struct wire_reply *w, const struct wire_request *r,
     return OK;
 }
 
-static void clear(struct wire_choice *c)
+static void clear(const struct wire_reply *w, struct wire_choice *c)
 {
     buf_cut(&c->text, 0);
     buf_cut(&c->think, 0);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4 && !w->dialect->open; i++)
         buf_cut(&c->list[i], 0);
     c->n_list = 0;
 }
@@ -38,6 +39,10 @@ static void choice_release(struct wire_choice *c)
     buf_release(&c->think);
     for (size_t k = 0; k < 4; k++)
         buf_release(&c->list[k]);
+    buf_release(&c->seal);
+    buf_release(&c->id);
+    buf_release(&c->name);
+    buf_release(&c->match);
 }
 
 enum err wire_reply_pick(struct wire_reply *w, const size_t *choice, size_t n)
@@ -46,7 +51,7 @@ enum err wire_reply_pick(struct wire_reply *w, const size_t *choice, size_t n)
 
     ASSERT(!w->stream && !w->done && n);
     if (!kept)
-        return err_set(ERR_NOMEM, "WIRE-07", "out of memory for the best %zu of a reply", n);
+        return err_set(ERR_NOMEM, "WIRE-31", "out of memory for the best %zu of a reply", n);
     for (size_t i = 0; i < n; i++) {
         ASSERT(choice[i] < w->n_choice);
         kept[i] = w->choice[choice[i]];
@@ -113,24 +118,109 @@ static void end_text(struct buf *to, struct wire_half *half)
 
 static size_t held(const struct wire_choice *c)
 {
-    size_t n = c->text.len + c->think.len;
+    size_t n = c->text.len + c->think.len + c->seal.len;
 
     for (size_t i = 0; i < 4; i++)
         n += c->list[i].len;
     return n;
 }
 
-static void take(struct wire_reply *w, struct wire_choice *c, const struct wire_event *e)
+/* Close the block that is open. */
+static void close_block(struct wire_reply *w, struct wire_choice *c, struct buf *out)
+{
+    if (c->block == WIRE_BLOCK_NONE)
+        return;
+    end_text(&c->text, &c->text_half);
+    end_text(&c->think, &c->think_half);
+    if (w->stream && (c->text.len || c->think.len))
+        w->dialect->piece(w, out, 0);
+    w->dialect->close(w, out);
+    c->block = WIRE_BLOCK_NONE;
+    buf_cut(&c->text, 0);
+    buf_cut(&c->think, 0);
+    buf_cut(&c->seal, 0);
+    c->sealed = WIRE_SEAL_NONE;
+}
+
+static void set(struct buf *b, const char *text)
+{
+    buf_cut(b, 0);
+    buf_puts(b, text ? text : "");
+}
+
+/* The block an event belongs to: the open one, or one that begins. */
+static void find_block(struct wire_reply *w, struct wire_choice *c, struct buf *out,
+                       const struct wire_event *e)
+{
+    enum wire_block block = e->kind == WIRE_TEXT ? WIRE_BLOCK_TEXT
+                            : e->kind == WIRE_THINK || e->kind == WIRE_SEAL ? WIRE_BLOCK_THINK
+                            : WIRE_BLOCK_CALL;
+    bool whole = e->kind == WIRE_THINK && c->sealed;    /* no text follows its seal */
+
+    if (e->kind == WIRE_END || e->kind == WIRE_CALL || e->apart || c->block != block || whole ||
+        (e->kind == WIRE_TEXT && e->refusal != c->refusal))
+        close_block(w, c, out);
+    if (e->kind == WIRE_END || c->block != WIRE_BLOCK_NONE)
+        return;
+    ASSERT(e->kind != WIRE_ARGS);
+    c->block = block;
+    c->n_block++;
+    c->refusal = e->kind == WIRE_TEXT && e->refusal;
+    if (block == WIRE_BLOCK_CALL) {
+        set(&c->id, e->id);
+        set(&c->name, e->name);
+        c->n_call++;
+    } else if (e->kind == WIRE_SEAL) {
+        c->sealed = e->seal;
+    }
+    w->dialect->open(w, out, e);
+}
+
+static void take_seal(struct wire_reply *w, struct wire_choice *c, struct buf *out,
+                      const struct wire_event *e)
+{
+    if (!(w->dialect->seals >> e->seal & 1))
+        return;
+    find_block(w, c, out, e);
+    c->sealed = e->seal;
+    set(&c->id, e->id);
+    buf_add(&c->seal, e->text, e->len);
+}
+
+static void take_call(struct wire_reply *w, struct wire_choice *c, struct buf *out,
+                      const struct wire_event *e)
+{
+    if (!w->dialect->call)
+        return;
+    if (e->kind == WIRE_ARGS)
+        take_text(&c->list[2], &c->text_half, e->text, e->len);
+    else
+        end_text(&c->text, &c->text_half);
+    w->dialect->call(w, out, e);
+}
+
+static void take(struct wire_reply *w, struct wire_choice *c, struct buf *out,
+                 const struct wire_event *e)
 {
     size_t before = held(c);
+    bool blocks = w->dialect->open;
 
     ASSERT(w->begun && !w->done && !c->ended);
-    if (e->kind == WIRE_THINK && w->dialect->thinks) {
+    if (e->kind == WIRE_SEAL) {
+        take_seal(w, c, out, e);
+    } else if (!blocks && (e->kind == WIRE_CALL || e->kind == WIRE_ARGS)) {
+        take_call(w, c, out, e);
+    } else if (e->kind == WIRE_THINK && w->dialect->thinks) {
+        if (blocks)
+            find_block(w, c, out, e);
         end_text(&c->text, &c->text_half);
         take_text(&c->think, &c->think_half, e->text, e->len);
     } else {
+        if (blocks)
+            find_block(w, c, out, e);
         end_text(&c->think, &c->think_half);
-        take_text(&c->text, &c->text_half, e->text, e->kind == WIRE_END ? 0 : e->len);
+        take_text(e->refusal && w->dialect->refuses ? &c->list[3] : &c->text, &c->text_half,
+                  e->text, e->kind == WIRE_END || e->kind == WIRE_CALL ? 0 : e->len);
     }
     for (size_t i = 0; e->kind == WIRE_TEXT && i < e->n_logprob && w->logprobs; i++)
         w->dialect->logprob(c, &e->logprob[i]);
@@ -138,9 +228,12 @@ static void take(struct wire_reply *w, struct wire_choice *c, const struct wire_
         end_text(&c->text, &c->text_half);
         c->ended = true;
         c->finish = e->finish;
+        if (e->finish == WIRE_FINISH_MATCH)
+            buf_add(&c->match, e->text, e->len);
     }
     c->thought = c->thought || c->think.len;
-    w->bytes += held(c) - before;
+    w->bytes += held(c);
+    w->bytes -= before;
 }
 
 static enum err check(const struct wire_reply *w, const struct wire_choice *c,
@@ -150,7 +243,8 @@ static enum err check(const struct wire_reply *w, const struct wire_choice *c,
 
     for (size_t i = 0; c && i < 4; i++)
         broken = broken || c->list[i].broken;
-    if (broken || (c && (c->text.broken || c->think.broken)))
+    if (broken || (c && (c->text.broken || c->think.broken || c->seal.broken || c->id.broken ||
+                         c->name.broken || c->match.broken)))
         return err_set(ERR_NOMEM, "WIRE-05", "out of memory while writing a reply; close other "
                        "programs");
     if (w->bytes > WIRE_REPLY_BYTES_MAX)
@@ -165,22 +259,22 @@ static enum err piece(struct wire_reply *w, struct buf *out, const struct wire_e
     enum err code;
 
     ASSERT(e->choice < w->n_choice);
-    take(w, c, e);
+    take(w, c, out, e);
     if ((code = check(w, c, out)) != OK || !w->stream)
         return code;
-    if (c->text.len || c->think.len || c->n_list)
+    if (c->text.len || c->think.len || c->n_list || (w->dialect->refuses && c->list[3].len))
         w->dialect->piece(w, out, e->choice);
     if (c->ended)
         w->dialect->end(w, out, e->choice);
-    clear(c);
-    w->bytes = 0;
+    clear(w, c);
+    w->bytes = w->dialect->open ? held(c) : 0;
     return check(w, NULL, out);
 }
 
 static void fail(struct wire_reply *w, struct buf *out, const struct wire_event *e)
 {
     if (w->stream && w->begun)
-        w->dialect->fail(out, e->error);
+        w->dialect->fail(w, out, e->error);
     else
         w->dialect->error(out, e->error);
     w->done = true;
@@ -195,10 +289,13 @@ enum err wire_reply_event(struct wire_reply *w, struct buf *out, const struct wi
         ASSERT(!w->begun);
         w->begun = true;
         if (w->stream)
-            w->dialect->begin(w, out);
+            w->dialect->begin(w, out, &e->usage);
         break;
     case WIRE_TEXT:
     case WIRE_THINK:
+    case WIRE_SEAL:
+    case WIRE_CALL:
+    case WIRE_ARGS:
     case WIRE_END:
         return piece(w, out, e);
     case WIRE_DONE:

@@ -1,7 +1,7 @@
 /* wire_bodies.c - see wire_bodies.h: requests read and replies written, as a server does. */
 #include "wire_bodies.h"
 
-#include "wire/wire.h"
+#include "wire/carry.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,4 +90,111 @@ enum err body_wire_embeddings(void)
     enum err e = buf_ok(&out);
     buf_release(&out);
     return e;
+}
+
+/* A request of one dialect for another. */
+static enum err carry(const char *from, const char *to, const char *body)
+{
+    struct wire_target target = { wire_dialect_find(to), "m", 0, true, true, false };
+    struct wire_notes notes;
+    struct wire_error why;
+    struct wire_request r;
+    struct buf out = { 0 };
+    enum err e = wire_read(&r, &why, wire_dialect_find(from), body, strlen(body));
+
+    ASSERT(e == OK || (e == ERR_NOMEM && why.code == WIRE_E_NO_MEMORY && why.text[0]));
+    if (e != OK)
+        return e;
+    e = wire_write(&out, &notes, &why, &r, &target);
+    ASSERT(e == OK || (e == ERR_NOMEM && why.code == WIRE_E_NO_MEMORY));
+    wire_request_release(&r);
+    buf_release(&out);
+    return e;
+}
+
+enum err body_wire_carry(void)
+{
+    enum err e = carry("responses", "messages",
+                       "{\"instructions\":\"s\",\"input\":[{\"type\":\"reasoning\",\"id\":\"rs_1\","
+                       "\"summary\":[{\"text\":\"a\"},{\"text\":\"b\"}],"
+                       "\"encrypted_content\":\"x\"},"
+                       "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":"
+                       "\"{}\"},{\"type\":\"function_call_output\",\"call_id\":\"c\","
+                       "\"output\":\"7\"}],"
+                       "\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":{}}]}");
+    if (e != OK)
+        return e;
+    return carry("messages", "chat",
+                 "{\"system\":\"s\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+                 "\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":"
+                 "\"iVBO\"}},{\"type\":\"text\",\"text\":\"a\"}]}],\"tools\":[{\"name\":\"f\","
+                 "\"input_schema\":{}}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"f\"}}");
+}
+
+enum err body_wire_same(void)
+{
+    return carry("chat", "chat", "{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":"
+                 "[{\"type\":\"image_url\",\"image_url\":{\"url\":"
+                 "\"data:image/png;base64,iVBO\"}}]}],"
+                 "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+                 "\"schema\":{}}},\"store\":true}");
+}
+
+struct sink { struct wire_reply w; struct buf out; };
+
+static enum err emit(void *arg, const struct wire_event *e)
+{
+    struct sink *s = arg;
+
+    return wire_reply_event(&s->w, &s->out, e);
+}
+
+static enum err hear(const char *upstream, const char *client, const char *const *events,
+                     bool whole)
+{
+    struct wire_about about = { "1", "m", NULL, 1 };
+    struct wire_request r = { .dialect = wire_dialect_find(client), .n = 1, .stream = !whole };
+    struct sink s = { .out = { 0 } };
+    struct wire_answer a = { .dialect = wire_dialect_find(upstream), .emit = emit, .arg = &s };
+    enum err e = wire_reply_init(&s.w, &r, &about);
+
+    for (; *events && e == OK; events++)
+        e = whole ? wire_answer_whole(&a, *events, strlen(*events))
+                  : wire_answer_event(&a, *events, strlen(*events));
+    ASSERT(e != OK || a.over);
+    wire_answer_release(&a);
+    wire_reply_release(&s.w);
+    buf_release(&s.out);
+    return e;
+}
+
+enum err body_wire_hear(void)
+{
+    static const char *const events[] = {
+        "{\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"x\",\"usage\":"
+        "{\"input_tokens\":3}}}",
+        "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\"}}",
+        "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\","
+        "\"thinking\":\"hm\"}}",
+        "{\"type\":\"content_block_stop\",\"index\":0}",
+        "{\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_use\","
+        "\"id\":\"c\",\"name\":\"f\",\"input\":{\"a\":1}}}",
+        "{\"type\":\"content_block_stop\",\"index\":1}",
+        "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":"
+        "{\"output_tokens\":5}}",
+        "{\"type\":\"message_stop\"}", NULL };
+
+    return hear("messages", "responses", events, false);
+}
+
+enum err body_wire_hear_whole(void)
+{
+    static const char *const body[] = {
+        "{\"id\":\"r\",\"status\":\"completed\",\"output\":[{\"type\":\"reasoning\",\"summary\":"
+        "[{\"text\":\"a\"}],\"encrypted_content\":\"x\"},{\"type\":\"message\",\"content\":[{"
+        "\"type\":\"output_text\",\"text\":\"b\"}]},{\"type\":\"function_call\",\"call_id\":\"c\","
+        "\"name\":\"f\",\"arguments\":\"{}\"}],\"usage\":{\"input_tokens\":1}}", NULL };
+    enum err e = hear("responses", "messages", body, true);
+
+    return e != OK ? e : hear("responses", "chat", body, true);
 }

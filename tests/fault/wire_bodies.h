@@ -9,5 +9,9 @@ enum err body_wire_prompt(void);
 enum err body_wire_stream(void);
 enum err body_wire_whole(void);
 enum err body_wire_embeddings(void);
+enum err body_wire_carry(void);
+enum err body_wire_same(void);
+enum err body_wire_hear(void);
+enum err body_wire_hear_whole(void);
 
 #endif

@@ -43,12 +43,14 @@ static inline size_t wire_read_text(struct wire_text t)
 static inline void wire_check_request(const struct wire_request *r)
 {
     ASSERT(r->n >= 1 && r->best_of >= r->n && r->top_logprobs >= 0);
-    ASSERT(r->n_message + r->n_prompt > 0 && r->n_bias <= WIRE_BIAS_MAX);
+    ASSERT(r->n_message + r->n_prompt + r->n_volatile > 0 ||
+           r->dialect == wire_dialect_find("messages"));
+    ASSERT( r->n_bias <= WIRE_BIAS_MAX);
     ASSERT((r->n_prompt ? (int64_t)r->n_prompt : 1) * r->n <= WIRE_CHOICE_MAX);
     for (size_t i = 0; i < r->n_message; i++)
         for (size_t k = 0; k < r->message[i].n_part; k++) {
             const struct wire_part *p = &r->message[i].part[k];
-            ASSERT(p->text.at && (p->text.len || p->kind == WIRE_PART_CALL));
+            ASSERT(p->text.at && (p->text.len || p->sealed || p->kind == WIRE_PART_CALL));
             wire_read_text(p->text);
             wire_read_text(p->name);
             wire_read_text(p->id);

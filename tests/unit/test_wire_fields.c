@@ -19,7 +19,14 @@ static json_t *body_with(const struct wire_field *f, json_t *value)
         [WIRE_TASK_COMPLETE] = "{\"prompt\":\"a\"}",
         [WIRE_TASK_EMBED] = "{\"input\":\"a\"}",
     };
-    json_t *body = json_loads(least[wire_dialect_task(f->dialect)], 0, NULL), *at = body;
+    const char *name = wire_dialect_name(f->dialect);
+    const char *text = !strcmp(name, "messages")    ? strchr(least[WIRE_TASK_CHAT], 'm') - 1
+                       : !strcmp(name, "responses") ? "\"input\":\"a\"}" : NULL;
+    char whole[128];
+
+    snprintf(whole, sizeof(whole), "%s%s", text ? "{" : "",
+             text ? text : least[wire_dialect_task(f->dialect)]);
+    json_t *body = json_loads(whole, 0, NULL), *at = body;
     const char *dot = strchr(f->name, '.');
     char outer[64];
 
@@ -239,9 +246,10 @@ static void check_unbuilt(const struct wire_field *f)
 
     for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++)
         refuse_value(f, json(some[i]), WIRE_E_UNSUPPORTED);
-    for (size_t i = 0; i < 3 && f->kind == WIRE_KIND_EMPTY; i++)
+    bool is_list = f->kind == WIRE_KIND_EMPTY || f->kind == WIRE_KIND_TOOLS;
+    for (size_t i = 0; i < 3 && is_list; i++)
         accept_value(f, json(empty[i]));
-    for (size_t i = 0; i < 5 && f->kind == WIRE_KIND_PLAIN; i++)
+    for (size_t i = 0; i < 5 && !is_list && f->kind != WIRE_KIND_REFUSED; i++)
         accept_value(f, json(plain[i]));
     if (f->kind == WIRE_KIND_REFUSED)
         refuse_value(f, json("[]"), WIRE_E_UNSUPPORTED);
@@ -257,7 +265,7 @@ static void check_messages(const struct wire_field *f)
     refuse_value(f, json_null(), WIRE_E_MISSING);
     refuse_value(f, json("[1]"), WIRE_E_TYPE);
     refuse_value(f, json("[{\"role\":\"robot\",\"content\":\"a\"}]"), WIRE_E_VALUE);
-    refuse_types(f, "a");
+    refuse_types(f, strcmp(wire_dialect_name(f->dialect), "responses") ? "a" : "as");
 }
 
 static void check_prompt(const struct wire_field *f)
@@ -315,7 +323,11 @@ static void check_field(const struct wire_field *f)
     case WIRE_KIND_OBJECT:     check_object(f); break;
     case WIRE_KIND_REFUSED:
     case WIRE_KIND_EMPTY:
+    case WIRE_KIND_TOOLS:
+    case WIRE_KIND_CHOICE:
+    case WIRE_KIND_FORMAT:
     case WIRE_KIND_PLAIN:      check_unbuilt(f); break;
+    case WIRE_KIND_BESIDE:     break;               /* its readers have tests of their own */
     case WIRE_KIND_BOOL:
     case WIRE_KIND_THINK:
         accept_value(f, json("true"));
@@ -323,6 +335,7 @@ static void check_field(const struct wire_field *f)
         refuse_types(f, "b");
         break;
     case WIRE_KIND_HARMLESS:
+    case WIRE_KIND_MAYBE:
         accept_value(f, json("\"x\""));
         accept_value(f, json("{\"x\":[1]}"));
         break;

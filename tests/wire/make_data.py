@@ -3,6 +3,7 @@
 
     python3 tests/wire/make_data.py openapi openapi.json[.gz] > tests/data/wire/openapi.json
     python3 tests/wire/make_data.py clients FOLDER > tests/data/wire/clients.jsonl
+    python3 tests/wire/make_data.py carry FOLDER > tests/data/wire/carry.jsonl
 
 openapi: OpenAI's document.  The components that replies are made of, without descriptions, in the
 JSON Schema of 2020-12 (`nullable` becomes a type), and closed: a property that the document does
@@ -10,6 +11,8 @@ not name is an error.  Of requests the names of their properties.
 clients: a folder of recorded conversations (one folder for each client, *.jsonl).  POSTs of OpenAI
 routes with what was answered; of one client's that have the same fields, roles and kind of answer
 the first, where it has at most 32 KB.
+carry: the same of chat, messages and responses, of at most 24 KB; what an answer said twice over (an
+answer that is cut off and asked for again) once.
 """
 import glob
 import gzip
@@ -68,23 +71,28 @@ def openapi(path):
     json.dump({"$defs": used, "requests": requests}, sys.stdout, indent=0, sort_keys=True)
     print()
 
+CARRIED = {"/v1/chat/completions": "chat", "/v1/messages": "messages", "/v1/responses": "responses"}
+
 
 def shape(client, dialect, body, reply):
     roles = [(m.get("role"), isinstance(m.get("content"), str), sorted(m))
              for m in body.get("messages", [])]
+    if isinstance(body.get("input"), list):
+        roles += [(i.get("type"), i.get("role"), sorted(i)) for i in body["input"]
+                  if isinstance(i, dict)]
     return repr((client, dialect, sorted(body), body.get("stream"), roles, reply.get("status"),
                  sorted(reply.get("body") or {})))
 
 
-def clients(folder):
+def clients(folder, routes, most):
     seen = set()
     for path in sorted(glob.glob(os.path.join(folder, "*", "*.jsonl"))):
         with open(path) as f:
             for record in map(json.loads, f):
                 request, reply = record["request"], record.get("reply") or {}
-                dialect = ROUTES.get(request["path"])
+                dialect = routes.get(request["path"])
                 body = request.get("body")
-                if not dialect or not isinstance(body, dict) or len(json.dumps(body)) > 32 << 10:
+                if not dialect or not isinstance(body, dict) or len(json.dumps(body)) > most:
                     continue
                 this = shape(path.split(os.sep)[-2], dialect, body, reply)
                 if this not in seen:
@@ -98,6 +106,11 @@ def clients(folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("openapi", "clients"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("openapi", "clients", "carry"):
         sys.exit(__doc__)
-    (openapi if sys.argv[1] == "openapi" else clients)(sys.argv[2])
+    if sys.argv[1] == "openapi":
+        openapi(sys.argv[2])
+    elif sys.argv[1] == "clients":
+        clients(sys.argv[2], ROUTES, 32 << 10)
+    else:
+        clients(sys.argv[2], CARRIED, 24 << 10)

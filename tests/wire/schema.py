@@ -155,14 +155,14 @@ def check_rest():
 
 
 def check_errors():
-    statuses = {400, 401, 403, 404, 405, 408, 413, 415, 429, 500, 503, 504}
+    statuses = {400, 401, 403, 404, 405, 408, 413, 415, 429, 500, 502, 503, 504}
     seen = set()
     for line in json.loads(wire.pipe({"catalogue": True})):
         error = line["body"]["error"]
         fits("ErrorResponse", line["body"], "error %s" % error["code"])
         croft.check(list(error) == ["message", "type", "param", "code"] and error["message"],
                     "error %s: keys in order" % error["code"])
-        retry = line["status"] in (408, 429, 500, 503, 504) and error["code"] != "insufficient_quota"
+        retry = line["status"] in (408, 429, 500, 502, 503, 504) and error["code"] != "insufficient_quota"
         croft.check(line["retry"] == retry, "error %s: retry" % error["code"])
         seen.add(line["status"])
     croft.check(seen == statuses, "every status has an error", str(seen ^ statuses))

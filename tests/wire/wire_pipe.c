@@ -4,9 +4,17 @@
  *   {"parse": DIALECT, "body": TEXT}         the neutral request, or {"status", "error"}
  *   {"write": DIALECT, "body": TEXT, "about": {...}, "events": [...]}       the reply's bytes
  *   {"embed": [[x, ...], ...], "base64": BOOL}   {"models": [...]}   {"model": {...}}   their bytes
+ *   {"carry": DIALECT, "to": DIALECT, "body": TEXT, "thoughts": BOOL}
+ *                                            {"body", "notes"}, or {"status", "error"}
+ *   {"hear": DIALECT, "stream": [TEXT, ...] or "whole": TEXT, "write": DIALECT}
+ *                                            {"said", "reply"}: what the answer said, and that
+ *                                            in a dialect
+ *   {"hear": DIALECT, "status": N, "whole": TEXT}    {"status", "text"} of an error
+ *   {"carrying": true}                       the lines of carry.def
  *   {"fields": DIALECT}                      the names of field.def
  *   {"catalogue": true}                      what each line of error.def says
  */
+#include "wire/carry.h"
 #include "wire/form.h"
 
 #include <math.h>
@@ -203,7 +211,7 @@ static enum err put_event(struct wire_reply *w, struct buf *out, const json_t *o
     e.finish = strcmp(string_of(o, "finish", ""), "length") ? WIRE_FINISH_STOP
                                                              : WIRE_FINISH_LENGTH;
     e.usage = (struct wire_usage){ integer_of(u, "prompt"), integer_of(u, "cached"),
-                                   integer_of(u, "answer"), integer_of(u, "think") };
+                                   integer_of(u, "answer"), integer_of(u, "think"), 0, 0 };
     if (e.kind == WIRE_FAIL) {
         wire_error_set(&why, code_of(string_of(o, "error", "SERVER")), "", NULL);
         e.error = &why;
@@ -257,6 +265,142 @@ static enum err parse_or_write(struct buf *out, const json_t *in, const char *na
         e = put_reply(out, &r, in);
     wire_request_release(&r);
     return e;
+}
+
+static json_t *error_of(const struct wire_dialect *d, const struct wire_error *why)
+{
+    struct buf text = { 0 };
+
+    wire_error_write(&text, d, why);
+    json_t *all = json_pack("{s:i, s:s}", "status", wire_error_status_in(d, why->code), "error",
+                            buf_text(&text));
+    buf_release(&text);
+    return all;
+}
+
+static void carry(struct buf *out, const json_t *in)
+{
+    const struct wire_dialect *from = wire_dialect_find(string_of(in, "carry", ""));
+    const json_t *body = json_object_get(in, "body");
+    struct wire_target to = { wire_dialect_find(string_of(in, "to", "")), "upstream-model", 0,
+                              json_is_true(json_object_get(in, "thoughts")), true, false };
+    struct wire_notes notes = { .n = 0 };
+    struct wire_request r;
+    struct wire_error why;
+    struct buf text = { 0 };
+    json_t *all;
+
+    ASSERT(from && to.dialect && body);
+    enum err e = wire_read(&r, &why, from, json_string_value(body), json_string_length(body));
+    if (e == OK) {
+        e = wire_write(&text, &notes, &why, &r, &to);
+        wire_request_release(&r);
+    }
+    if (e != OK) {
+        all = error_of(from, &why);
+    } else {
+        json_t *names = json_array();
+        for (size_t i = 0; i < notes.n; i++)
+            json_array_append_new(names, json_string(notes.name[i]));
+        all = json_pack("{s:s%, s:o}", "body", text.data, text.len, "notes", names);
+    }
+    put_json(out, all);
+    buf_release(&text);
+}
+
+/* An answer on its way, and what it said. */
+struct heard { struct wire_reply *w; struct buf *out; json_t *said; };
+
+static void add(json_t *to, const char *key, const char *text, size_t len)
+{
+    const json_t *so_far = json_object_get(to, key);
+    struct buf all = { 0 };
+
+    if (so_far)
+        buf_add(&all, json_string_value(so_far), json_string_length(so_far));
+    buf_add(&all, text, len);
+    json_object_set_new(to, key, json_stringn(buf_text(&all), all.len));
+    buf_release(&all);
+}
+
+static enum err hear(void *arg, const struct wire_event *e)
+{
+    static const char *const keys[] = { [WIRE_TEXT] = "text", [WIRE_THINK] = "think",
+                                        [WIRE_SEAL] = "seal", [WIRE_ARGS] = "args" };
+    static const char *const ends[] = { "stop", "length", "calls", "match", "filter", "full",
+                                        "pause" };
+    struct heard *h = arg;
+    json_t *u;
+
+    if (e->kind < sizeof(keys) / sizeof(*keys) && keys[e->kind])
+        add(h->said, keys[e->kind], e->text, e->len);
+    if (e->kind == WIRE_CALL) {
+        add(h->said, "calls", e->id, strlen(e->id));
+        add(h->said, "calls", "=", 1);
+        add(h->said, "calls", e->name, strlen(e->name));
+        add(h->said, "calls", ";", 1);
+    }
+    if (e->kind == WIRE_END)
+        json_object_set_new(h->said, "end", json_string(ends[e->finish]));
+    if (e->kind == WIRE_FAIL)
+        json_object_set_new(h->said, "fail", json_string(e->error->text));
+    if (e->kind == WIRE_DONE && e->usage_json) {
+        u = json_pack("[I, I, I, I, I]", (json_int_t)e->usage.prompt_tok,
+                      (json_int_t)e->usage.cached_tok, (json_int_t)e->usage.kept_tok,
+                      (json_int_t)e->usage.answer_tok, (json_int_t)e->usage.think_tok);
+        json_object_set_new(h->said, "usage", u);
+    }
+    return wire_reply_event(h->w, h->out, e);
+}
+
+static enum err hear_answer(struct buf *out, const json_t *in)
+{
+    static const struct wire_about about = { "1", "m", NULL, 5 };
+    const json_t *stream = json_object_get(in, "stream"), *whole = json_object_get(in, "whole");
+    struct wire_request r = { .dialect = wire_dialect_find(string_of(in, "write", "")), .n = 1,
+                              .stream = stream, .include_usage = true };
+    struct wire_reply w;
+    struct buf reply = { 0 };
+    struct heard h = { &w, &reply, json_object() };
+    struct wire_answer a = { .dialect = wire_dialect_find(string_of(in, "hear", "")),
+                             .emit = hear, .arg = &h };
+    struct wire_error why;
+    enum err e;
+
+    if (json_integer_value(json_object_get(in, "status")) >= 400) {
+        e = wire_error_read(&why, a.dialect, (int)integer_of(in, "status"),
+                            json_string_value(whole), json_string_length(whole));
+        put_json(out, json_pack("{s:i, s:s}", "status", wire_error_status(why.code), "text",
+                                why.text));
+        json_decref(h.said);
+        return e;
+    }
+    e = wire_reply_init(&w, &r, &about);
+    for (size_t i = 0; i < json_array_size(stream) && e == OK; i++) {
+        const json_t *data = json_array_get(stream, i);
+        e = wire_answer_event(&a, json_string_value(data), json_string_length(data));
+    }
+    if (e == OK)
+        e = stream ? wire_answer_end(&a)
+                   : wire_answer_whole(&a, json_string_value(whole), json_string_length(whole));
+    put_json(out, json_pack("{s:o, s:s%}", "said", h.said, "reply", buf_text(&reply), reply.len));
+    wire_answer_release(&a);
+    wire_reply_release(&w);
+    buf_release(&reply);
+    return e;
+}
+
+static json_t *carrying(void)
+{
+    static const char *const words[] = { "carried", "kept", "dropped", "refused" };
+    const struct wire_carry *c;
+    json_t *all = json_array();
+
+    for (size_t i = 0; (c = wire_carry_at(i)); i++)
+        json_array_append_new(all, json_pack("[b, s, s, s, s, s]", c->reply,
+                                             wire_dialect_name(c->from), c->field, words[c->to[0]],
+                                             words[c->to[1]], words[c->to[2]]));
+    return all;
 }
 
 static void embed(struct buf *out, const json_t *in)
@@ -319,6 +463,8 @@ static enum err answer(struct buf *out, const json_t *in)
 {
     const char *name;
 
+    if (json_object_get(in, "hear"))
+        return hear_answer(out, in);
     if ((name = string_of(in, "parse", NULL)))
         return parse_or_write(out, in, name, true);
     if ((name = string_of(in, "write", NULL)))
@@ -329,6 +475,10 @@ static enum err answer(struct buf *out, const json_t *in)
         models(out, json_object_get(in, "models"));
     else if (json_object_get(in, "model"))
         wire_model_write(out, &(struct wire_model[]){ model(json_object_get(in, "model")) }[0]);
+    else if (json_object_get(in, "carry"))
+        carry(out, in);
+    else if (json_object_get(in, "carrying"))
+        put_json(out, carrying());
     else if ((name = string_of(in, "fields", NULL)))
         put_json(out, names(name));
     else
