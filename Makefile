@@ -6,7 +6,7 @@ PREFIX   ?= /usr/local
 JOBS     ?= $(shell nproc)
 V        ?=                             # V=1 shows the commands
 run       = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
-PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto libcyaml libcurl
+PKGS      = jansson libpcre2-8 libutf8proc hwloc libedit libevent_core libevent_openssl libssl libcrypto libcyaml libcurl sqlite3 libpq
 SANITIZE  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VERSION  := $(shell cat VERSION)
 
@@ -42,7 +42,7 @@ CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c
 FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
          $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
-         $(BUILD)/echo_server $(BUILD)/fetch
+         $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -76,6 +76,11 @@ $(BUILD)/echo_server: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) \
 
 # All that the client of src/http can do, for tests/api/client.py.
 $(BUILD)/fetch: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) $(BUILD)/tests/http/fetch.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# The ledger and the audit log as a gateway uses them, for tests/api/ledger.py and audit.py.
+$(BUILD)/store_drive: $(filter $(BUILD)/src/base/% $(BUILD)/src/store/%,$(OBJ)) \
+                      $(BUILD)/tests/store/store_drive.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # The pool alone: the only place where threads meet.
@@ -119,7 +124,7 @@ $(BUILD)/src/cmd/bench_json.o $(BUILD)/src/cmd/receipt_about.o: CPPFLAGS += -DCR
 
 tests: $(TESTS)                         ## the test programs, not run
 objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) \
-         $(call objs,tests/fuzz/*.c tests/http/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
+         $(call objs,tests/fuzz/*.c tests/http/*.c tests/store/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
 synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
 
 debug:                                  ## build-asan/croft with AddressSanitizer and UBSan
@@ -130,8 +135,8 @@ ubsan:                                  ## build-ubsan/croft with UBSan alone (i
 	$(MAKE) BUILD=build-ubsan OPT='-O1 -g -fsanitize=undefined -fno-sanitize-recover=all' all
 clang:                                  ## everything compiled by clang, in build-clang/
 	$(MAKE) CC=clang BUILD=build-clang OPT='-O1 -g' objects all
-tsan:                                   ## build-tsan/test_pool, echo_server with ThreadSanitizer
-	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool build-tsan/echo_server
+tsan:                                   ## build-tsan/test_pool, echo_server, store_drive with ThreadSanitizer
+	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/test_pool build-tsan/echo_server build-tsan/store_drive
 
 tsan-croft:                             ## build-tsan/croft with ThreadSanitizer
 	$(MAKE) BUILD=build-tsan OPT='-O1 -g -fsanitize=thread' build-tsan/croft

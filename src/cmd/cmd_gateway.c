@@ -1,7 +1,9 @@
-/* cmd_gateway.c - `croft gateway`: prints a configuration to begin with, checks and proves one. */
+/* cmd_gateway.c - `croft gateway`: prints a configuration to begin with, checks and proves one; its
+ * other actions have files of their own. */
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
 #include "cmd/gateway_cost.h"
+#include "cmd/gateway_ledger.h"
 #include "cmd/json_text.h"
 
 #include "base/term.h"
@@ -162,12 +164,19 @@ enum err cmd_gateway(struct opt_set *o)
 {
     const char *what = opt_operand(o, 0);
 
+    if (!strcmp(what, "reconcile"))
+        return gateway_reconcile(o);
+    if (opt_operands(o) > 1)
+        return err_set(ERR_ARG, "GCMD-05", "croft gateway %.20s takes nothing more, and '%.80s' "
+                       "stands behind it", what, opt_operand(o, 1));
+    if (!strcmp(what, "ledger"))
+        return gateway_ledger(o);
     if (!strcmp(what, "init"))
         return gateway_init(o);
     if (!strcmp(what, "check"))
         return gateway_check(o);
     if (!strcmp(what, "cost"))
         return gateway_cost(o);
-    return err_set(ERR_ARG, "GCMD-04", "croft gateway cannot '%.40s'; it can init, check and cost",
-                   what);
+    return err_set(ERR_ARG, "GCMD-04", "croft gateway cannot '%.40s'; it can init, check, cost, "
+                   "ledger and reconcile", what);
 }

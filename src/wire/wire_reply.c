@@ -51,7 +51,7 @@ enum err wire_reply_pick(struct wire_reply *w, const size_t *choice, size_t n)
 
     ASSERT(!w->stream && !w->done && n);
     if (!kept)
-        return err_set(ERR_NOMEM, "WIRE-31", "out of memory for the best %zu of a reply", n);
+        return err_set(ERR_NOMEM, "WIRE-14", "out of memory for the best %zu of a reply", n);
     for (size_t i = 0; i < n; i++) {
         ASSERT(choice[i] < w->n_choice);
         kept[i] = w->choice[choice[i]];

@@ -28,6 +28,7 @@
 #include "gateway_bodies.h"
 #include "wire_bodies.h"
 #include "price_bodies.h"
+#include "store_bodies.h"
 
 #include "../unit/adapter_cases.h"
 #include "../unit/gguf_build.h"
@@ -689,6 +690,8 @@ int main(void)
         { "chat_render, calls and tools", body_chat_calls },
         { "prices_parse", body_prices },
         { "usage_parse", body_usage },
+        { "limits_new, limits_admit, limits_plan", body_limits },
+        { "a ledger in a file", body_ledger },
         { "wire_parse, a conversation", body_wire_chat },
         { "wire_parse, prompts", body_wire_prompt },
         { "wire_reply, a stream", body_wire_stream },

@@ -1,0 +1,295 @@
+/* test_store.c - the ledger in a file of SQLite, and limits as a state machine. */
+#include "store/store.h"
+
+#include "base/buf.h"
+
+#include "temp_file.h"
+
+#include <criterion/criterion.h>
+#include <poll.h>
+
+static struct limit_budget day = { .name = "day", .id = "team", .owner = LIMIT_TEAM,
+                                   .span = SPAN_DAY, .hard = true,
+                                   .limit = { { 0, 1000, 0 } } };
+static const struct limit_who who = { "team", "key", "a b" };
+static const struct amount hundred = { { 1, 100, 0 } };
+
+/* What the database would say to everything that is planned: all of the limit. */
+static int answer_all(struct limits *l, int64_t now_s, int64_t mono, int64_t tokens)
+{
+    struct limit_ask ask[8];
+    int n = limits_plan(l, now_s, mono, false, ask, 8);
+
+    for (int i = 0; i < n; i++) {
+        ask[i].got = (struct ledger_slice){ .held = { { 0, tokens, 0 } },
+                                            .goal = { { 0, tokens, 0 } }, .live = 1 };
+        limits_answer(l, &ask[i], mono);
+    }
+    return n;
+}
+
+Test(limits, nothing_is_admitted_before_and_after_the_lease)
+{
+    struct limit_grant g;
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &day, 1), OK);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 0, &g, NULL), LIMIT_GONE);
+    limits_hold_until(l, 1000);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 0, &g, NULL), LIMIT_LATER);
+    cr_expect_eq(answer_all(l, 100, 1, 1000), 1);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 2, &g, NULL), LIMIT_GRANTED);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 1000, &g, NULL), LIMIT_GONE);
+    limits_free(l);
+}
+
+Test(limits, the_worst_case_is_reserved_until_it_is_settled)
+{
+    struct limit_grant g[10], no;
+    struct limits *l;
+    int at;
+
+    cr_assert_eq(limits_new(&l, &day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    answer_all(l, 100, 1, 1000);
+    for (int i = 0; i < 10; i++)
+        cr_expect_eq(limits_admit(l, &who, &hundred, 100, 2, &g[i], NULL), LIMIT_GRANTED);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 2, &no, &at), LIMIT_LATER);
+    cr_expect_eq(at, 0);
+    cr_expect_eq(answer_all(l, 100, 3, 1000), 1);               /* there is no more */
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 4, &no, NULL), LIMIT_REFUSED);
+    limits_settle(l, &g[0], &(struct amount){ { 1, 0, 0 } });
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 5, &g[0], NULL), LIMIT_GRANTED);
+    limits_settle(l, &g[1], &hundred);
+    cr_expect_neq(limits_admit(l, &who, &hundred, 100, 6, &no, NULL), LIMIT_GRANTED);
+    limits_free(l);
+}
+
+Test(limits, a_grant_from_before_a_fence_gives_nothing_back)
+{
+    struct limit_grant g, no;
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    answer_all(l, 100, 1, 100);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 2, &g, NULL), LIMIT_GRANTED);
+    limits_fence(l);
+    limits_settle(l, &g, &(struct amount){ { 0 } });
+    cr_expect_neq(limits_admit(l, &who, &hundred, 100, 3, &no, NULL), LIMIT_GRANTED);
+    limits_free(l);
+}
+
+Test(limits, a_call_beyond_the_whole_limit_and_other_teams)
+{
+    const struct limit_who other = { "other", "key", "" };
+    struct limit_grant g;
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    cr_expect_eq(limits_admit(l, &who, &(struct amount){ { 1, 1001, 0 } }, 100, 2, &g, NULL),
+                 LIMIT_REFUSED);
+    cr_expect_eq(limits_admit(l, &other, &(struct amount){ { 1, 1001, 0 } }, 100, 2, &g, NULL),
+                 LIMIT_GRANTED);
+    cr_expect_eq(g.n, 0);
+    limits_free(l);
+}
+
+Test(limits, the_next_period_is_leased_before_it_begins)
+{
+    struct limit_grant g;
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    answer_all(l, 86000, 1, 1000);
+    cr_expect_eq(answer_all(l, 86399, 5000, 1000), 1);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 86401, 5001, &g, NULL), LIMIT_GRANTED);
+    cr_expect_eq(g.at[0].period, 86400);
+    limits_free(l);
+}
+
+struct opened { struct temp t; struct store *s; char url[256]; int n_ok, n_failed; };
+
+static void count(void *arg, enum err e)
+{
+    struct opened *o = arg;
+
+    o->n_ok += e == OK;
+    o->n_failed += e != OK;
+}
+
+static void wait_for(struct opened *o, int n)
+{
+    for (int i = 0; i < 500 && o->n_ok + o->n_failed < n; i++) {
+        struct pollfd p = { .fd = store_fd(o->s), .events = POLLIN };
+        poll(&p, 1, 20);
+        store_poll(o->s);
+    }
+    cr_assert_eq(o->n_ok, n, "%d ok, %d failed: %s", o->n_ok, o->n_failed, err_text());
+}
+
+static void open_store(struct opened *o)
+{
+    struct store_options options = { .url = o->url, .budget = &day, .n_budget = 1 };
+
+    if (!o->url[0]) {
+        temp_init(&o->t);
+        snprintf(o->url, sizeof(o->url), "sqlite:%s", temp_path(&o->t, "ledger.db"));
+    }
+    cr_assert_eq(store_open(&o->s, &options), OK, "%s", err_text());
+}
+
+static struct store_attempt *journal(struct opened *o, int n)
+{
+    struct ledger_attempt a = { .request = "r", .upstream = "u", .key = "key", .team = "team",
+        .model = "m", .tags = "a b", .requests = 1, .worst = { .prompt = 60, .completion = 40 } };
+    struct store_attempt *out;
+    struct limit_grant g;
+
+    cr_assert_eq(store_admit(o->s, &who, &hundred, &g, NULL), LIMIT_GRANTED);
+    cr_assert_eq(store_journal(o->s, &out, &a, &g, count, o), OK);
+    wait_for(o, n);
+    return out;
+}
+
+static struct ledger_sum sum_of(const struct opened *o, enum ledger_by by)
+{
+    struct ledger_sum *sum, first;
+    struct db *db;
+    size_t n;
+
+    cr_assert_eq(db_open(&db, o->url, false), OK, "%s", err_text());
+    cr_assert_eq(db_begin(db, false), OK);
+    cr_assert_eq(ledger_sums(db, by, &sum, &n), OK);
+    cr_assert_eq(db_commit(db), OK);
+    cr_assert(n >= 1);
+    first = sum[0];
+    free(sum);
+    db_close(db);
+    return first;
+}
+
+Test(store, an_attempt_is_journalled_settled_and_summed_up)
+{
+    struct opened o = { .url = "" };
+    struct ledger_sum sum;
+
+    open_store(&o);
+    struct store_attempt *a = journal(&o, 1);
+    cr_expect_eq(sum_of(&o, BY_TEAM).open, 1);
+    store_settle(o.s, a, ATTEMPT_EXACT, &(struct ledger_usage){ .prompt = 50, .completion = 3,
+                 .cost = 1500000000000 }, "up", count, &o);
+    wait_for(&o, 2);
+    store_close(o.s, 1000);
+    sum = sum_of(&o, BY_TAG);
+    cr_expect_str_eq(sum.name, "a");
+    cr_expect(sum.exact == 1 && sum.open == 0 && sum.prompt == 50 && sum.completion == 3);
+    cr_expect(sum.dollars == 1 && sum.picodollars == 500000000000);
+    temp_release(&o.t);
+}
+
+Test(store, one_that_is_left_open_is_taken_over)
+{
+    struct opened o = { .url = "" };
+    struct db *db;
+    char process[32];
+    int n;
+
+    open_store(&o);
+    journal(&o, 1);
+    snprintf(process, sizeof(process), "%s", store_process(o.s));
+    store_close(o.s, 1000);
+    cr_assert_eq(db_open(&db, o.url, false), OK);
+    cr_assert_eq(db_begin(db, true), OK);
+    cr_expect_eq(ledger_take_over(db, process, NULL, 5, &n), OK);
+    cr_expect_eq(n, 1);
+    cr_expect_eq(ledger_take_over(db, process, NULL, 5, &n), OK);
+    cr_expect_eq(n, 0);
+    cr_assert_eq(db_commit(db), OK);
+    db_close(db);
+    cr_expect_eq(sum_of(&o, BY_KEY).estimated, 1);
+    cr_expect_eq(sum_of(&o, BY_KEY).prompt, 60);
+    temp_release(&o.t);
+}
+
+Test(store, a_usage_that_cannot_be_is_capped_and_estimated)
+{
+    struct opened o = { .url = "" };
+
+    open_store(&o);
+    store_settle(o.s, journal(&o, 1), ATTEMPT_EXACT, &(struct ledger_usage){ .prompt = -5,
+                 .cost = INT64_MAX }, "up\n\x80", count, &o);
+    wait_for(&o, 2);
+    store_close(o.s, 1000);
+    cr_expect_eq(sum_of(&o, BY_MODEL).estimated, 1);
+    cr_expect_eq(sum_of(&o, BY_MODEL).dollars, 1000000);
+    temp_release(&o.t);
+}
+
+Test(store, heads_are_kept_and_names_are_checked)
+{
+    struct opened o = { .url = "" };
+    struct store_attempt *a;
+    struct limit_grant g = { .n = 0 };
+    struct ledger_attempt bad = { .request = "with space", .upstream = "u", .key = "k",
+                                  .team = "t", .model = "m", .tags = "" };
+
+    open_store(&o);
+    cr_assert_eq(store_head(o.s, "chain", 7, "hash", 1, "line", count, &o), OK);
+    wait_for(&o, 1);
+    cr_expect_eq(store_journal(o.s, &a, &bad, &g, count, &o), ERR_ARG);
+    bad.request = "r";
+    bad.worst.cost = AMOUNT_ATTEMPT_MAX + 1;
+    cr_expect_eq(store_journal(o.s, &a, &bad, &g, count, &o), ERR_LIMIT);
+    cr_expect_eq(store_counts(o.s).n_open, 0);
+    store_close(o.s, 1000);
+    temp_release(&o.t);
+}
+
+Test(store, a_ledger_of_a_newer_croft_is_left_alone)
+{
+    struct opened o = { .url = "" };
+    struct db *db;
+
+    open_store(&o);
+    store_close(o.s, 1000);
+    cr_assert_eq(db_open(&db, o.url, false), OK);
+    cr_assert_eq(db_begin(db, true), OK);
+    cr_assert_eq(db_run(db, ST_schema_set, (struct db_arg[]){ DB_INT(99) }, NULL, NULL, NULL), OK);
+    cr_assert_eq(db_commit(db), OK);
+    db_close(db);
+    cr_expect_eq(db_open(&db, o.url, false), ERR_FORMAT);
+    cr_expect_null(db);
+    temp_release(&o.t);
+}
+
+Test(store, an_address_is_a_file_or_a_secret_and_is_not_repeated)
+{
+    struct db *db;
+
+    cr_expect_eq(db_open(&db, "postgres://u:hidden@h/d", false), ERR_ARG);
+    cr_expect_null(strstr(err_text(), "hidden"));
+    setenv("CROFT_TEST_LEDGER", "mysql://u:hidden@h/d", 1);
+    cr_expect_eq(db_open(&db, "env:CROFT_TEST_LEDGER", false), ERR_ARG);
+    cr_expect_null(strstr(err_text(), "hidden"));
+    setenv("CROFT_TEST_LEDGER", "postgres://u:hidden@h:badport/d?x", 1);
+    cr_expect_eq(db_open(&db, "env:CROFT_TEST_LEDGER", false), ERR_ARG);
+    cr_expect_null(strstr(err_text(), "hidden"));
+    cr_expect_eq(db_open(&db, "env:CROFT_NOT_SET", false), ERR_MISSING);
+}
+
+Test(ledger, charges_are_read_one_after_another)
+{
+    const char *text = "a=1 b.c/d=86400 ", *bad = "=5";
+    char name[LEDGER_NAME_MAX + 1];
+    int64_t period;
+
+    cr_assert(ledger_charge(&text, name, &period));
+    cr_expect(!strcmp(name, "a") && period == 1);
+    cr_assert(ledger_charge(&text, name, &period));
+    cr_expect(!strcmp(name, "b.c/d") && period == 86400);
+    cr_expect_not(ledger_charge(&text, name, &period));
+    cr_expect_not(ledger_charge(&bad, name, &period));
+}
