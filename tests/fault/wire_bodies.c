@@ -153,7 +153,8 @@ static enum err hear(const char *upstream, const char *client, const char *const
                      bool whole)
 {
     struct wire_about about = { "1", "m", NULL, 1 };
-    struct wire_request r = { .dialect = wire_dialect_find(client), .n = 1, .stream = !whole };
+    struct wire_request r = { .dialect = wire_dialect_find(client), .n = 1,
+                              .best_of = 1, .stream = !whole };
     struct sink s = { .out = { 0 } };
     struct wire_answer a = { .dialect = wire_dialect_find(upstream), .emit = emit, .arg = &s };
     enum err e = wire_reply_init(&s.w, &r, &about);

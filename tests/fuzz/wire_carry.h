@@ -76,7 +76,8 @@ static inline void wire_fuzz_answer(const char *upstream, const char *client, co
                                     size_t len, bool stream)
 {
     static const struct wire_about about = { "1", "m", NULL, 1 };
-    struct wire_request r = { .dialect = wire_dialect_find(client), .n = 1, .stream = stream };
+    struct wire_request r = { .dialect = wire_dialect_find(client), .n = 1,
+                              .best_of = 1, .stream = stream };
     struct wire_fuzz_sink s = { .n_last = 0 };
     struct wire_answer a = { .dialect = wire_dialect_find(upstream), .emit = wire_fuzz_emit,
                              .arg = &s };
