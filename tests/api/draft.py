@@ -252,9 +252,9 @@ def test_errors():
     expect("a draft model that is not used is said",
            run("run", STORY, "x", "-n", "2", "--draft", "lookup", "--draft-model", STORY), 0,
            "--draft-model is not used")
-    expect("several answers need no drafts",
-           run("run", STORY, "x", "-n", "3", "--n", "2", "--draft", "lookup"), 0,
-           "--draft is not used with --n")
+    expect("several answers guess from their own texts",
+           run("run", STORY, "x", "-n", "3", "--n", "2", "--draft", "lookup", "--draft-model", STORY), 0,
+           "--draft-model is not used with --n")
     expect("too many", run("run", STORY, "x", "--draft-max", "64"), 2, "draft-max", "63")
     expect("no such way", run("run", STORY, "x", "--draft", "magic"), 2, "lookup")
 
