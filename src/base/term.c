@@ -74,6 +74,18 @@ void term_bytes(struct buf *out, uint64_t bytes)
     buf_printf(out, u ? "%.1f %s" : "%.0f %s", x, unit[u]);
 }
 
+/* Where there is no memory for a line: plain ASCII, a byte at a time. */
+static void say_bare(const char *word, const char *text)
+{
+    fputs("croft: ", stderr);
+    fputs(word, stderr);
+    fputs(": ", stderr);
+    for (; *text; text++)
+        fputc((*text >= 0x20 && *text < 0x7f) || *text == '\n' || *text == '\t' ? *text : '?',
+              stderr);
+    fputc('\n', stderr);
+}
+
 /* One line to standard error: "croft: WORD: text", the word coloured. */
 static void say(const char *word, const char *ansi, const char *text)
 {
@@ -82,7 +94,10 @@ static void say(const char *word, const char *ansi, const char *text)
     buf_printf(&line, "croft: %s%s:%s ", colour_err ? ansi : "", word, colour_err ? "\033[0m" : "");
     term_shown(&line, text, strlen(text));
     buf_puts(&line, "\n");
-    fputs(line.broken ? "croft: error: out of memory\n" : buf_text(&line), stderr);
+    if (line.broken)
+        say_bare(word, text);
+    else
+        fputs(buf_text(&line), stderr);
     buf_release(&line);
 }
 

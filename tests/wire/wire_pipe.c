@@ -358,7 +358,7 @@ static enum err hear_answer(struct buf *out, const json_t *in)
     static const struct wire_about about = { "1", "m", NULL, 5 };
     const json_t *stream = json_object_get(in, "stream"), *whole = json_object_get(in, "whole");
     struct wire_request r = { .dialect = wire_dialect_find(string_of(in, "write", "")), .n = 1,
-                              .stream = stream, .include_usage = true };
+                              .best_of = 1, .stream = stream, .include_usage = true };
     struct wire_reply w;
     struct buf reply = { 0 };
     struct heard h = { &w, &reply, json_object() };
