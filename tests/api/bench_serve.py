@@ -256,7 +256,7 @@ def failures():
           "each kind is counted", str(v["errors"]))
     check(v["output_tokens"] == 16 and v["request_ms"]["n"] == 4, "failures bring no tokens", str(v))
     check(v["first_token_ms"]["n"] == 10, "but replies that began have a first token", str(v))
-    out, _ = bench(s.url, "--clients", 3, "--requests", 20, "--max-tokens", 4)
+    out, _ = bench(s.url, "--clients", 1, "--requests", 20, "--max-tokens", 4)
     check("4 answered" in out and "16 failed (" in out and "429: 4" in out and "for a test" in out, "as text", out)
     s = StandIn(fail=lambda i: 503)
     out, bad = bench(s.url, "--requests", 3, status=1)
