@@ -5,11 +5,11 @@
  * Without rows the logits are the session's own. */
 #include "engine/speculate.h"
 
+#include "base/term.h"
 #include "engine/pace.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct speculate {
     struct session *s;
@@ -27,14 +27,6 @@ struct speculate {
     struct pace pace;
     struct speculate_stats stats;
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static enum err new_drafters(struct speculate *p, const struct speculate_options *o)
 {
@@ -188,14 +180,14 @@ static void take(struct speculate *p, int32_t id)
 
 static enum err ask(struct speculate *p, int d, const struct draft_text *t, int n)
 {
-    double start = now_s();
+    double start = clock_s();
     enum err e = drafter_def((enum draft_kind)d)->propose(p->drafter[d], t, n, &p->draft[d]);
 
     p->n_seen[d] = 0;
     if (e != OK)
         p->draft[d].n = 0;
     else if (!drafter_def((enum draft_kind)d)->costless && p->draft[d].n)
-        pace_guess(&p->pace, (enum draft_kind)d, p->draft[d].n, now_s() - start);
+        pace_guess(&p->pace, (enum draft_kind)d, p->draft[d].n, clock_s() - start);
     return e;
 }
 
@@ -244,7 +236,7 @@ static enum err choose(struct speculate *p, int64_t room, const int32_t **draft,
 static enum err compute(struct speculate *p, int32_t id, const int32_t *draft, int n)
 {
     int32_t ids[SESSION_PUSH_MOST] = { id };
-    double start = now_s();
+    double start = clock_s();
     enum err e = OK;
 
     if (n) {
@@ -258,7 +250,7 @@ static enum err compute(struct speculate *p, int32_t id, const int32_t *draft, i
     }
     if (e != OK)
         return e;
-    pace_step(&p->pace, n + 1, now_s() - start);
+    pace_step(&p->pace, n + 1, clock_s() - start);
     p->len_step = p->len;
     p->n_ahead = n;
     p->stats.n_step++;
