@@ -164,3 +164,26 @@ enum err json_parse_nul(json_t **out, const char *text, size_t len, size_t max, 
 {
     return parse(out, text, len, max, what, JSON_ALLOW_NUL);
 }
+
+static int append(const char *text, size_t len, void *out)
+{
+    buf_add(out, text, len);
+    return ((struct buf *)out)->broken ? -1 : 0;
+}
+
+void json_write(struct buf *out, const json_t *value, size_t flags)
+{
+    if (!value || json_dump_callback(value, append, out, flags))
+        out->broken = true;
+}
+
+char *json_string_new(const json_t *value, size_t flags)
+{
+    struct buf text = { 0 };
+    char *own;
+
+    json_write(&text, value, flags);
+    own = text.broken ? NULL : strdup(buf_text(&text));
+    buf_release(&text);
+    return own;
+}

@@ -1,7 +1,9 @@
-/* json.h - JSON from outside: size and nesting are checked before jansson sees the text. */
+/* json.h - JSON from outside: size and nesting are checked before jansson sees the text; and JSON
+ * written whole or not at all. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <jansson.h>
@@ -25,5 +27,12 @@ MUST_CHECK enum err json_parse_nul(json_t **out, const char *text, size_t len, s
  * about 32 bytes; for text that is not JSON, of what is allocated until that is seen.  A few bytes
  * of text make hundreds of memory ("{},{},"), so a limit on the text alone bounds little. */
 size_t json_cost(const char *text, size_t len);
+
+/* Append a value as jansson's flags say; out of memory, or a value that is NULL, breaks `out`.  Not
+ * json_dumps(): that loses keys when memory runs out. */
+void json_write(struct buf *out, const json_t *value, size_t flags);
+
+/* The same as a string of its own, free() it; NULL: no memory, or a value that is NULL. */
+char *json_string_new(const json_t *value, size_t flags);
 
 #endif

@@ -122,7 +122,7 @@ static json_t *words_body(const struct load *l, int64_t i)
 
 static enum err body_text(char **text, json_t *body)
 {
-    *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    *text = body ? json_string_new(body, JSON_COMPACT) : NULL;
     json_decref(body);
     return *text ? OK : err_set(ERR_NOMEM, "BSERVE-01", "no memory for a request's body");
 }

@@ -1,6 +1,8 @@
 /* json_text.c - see json_text.h. */
 #include "cmd/json_text.h"
 
+#include "base/json.h"
+
 #include <utf8proc.h>
 
 json_t *json_text(const char *bytes, size_t len)
@@ -25,19 +27,11 @@ json_t *json_text(const char *bytes, size_t len)
     return value;
 }
 
-static int add(const char *bytes, size_t len, void *out)
-{
-    buf_add(out, bytes, len);
-    return 0;
-}
-
 enum err json_put(struct buf *out, json_t *value, bool compact)
 {
-    size_t flags = JSON_ENCODE_ANY | (compact ? JSON_COMPACT : JSON_INDENT(2));
-    bool ok = value && !json_dump_callback(value, add, out, flags);
-
+    json_write(out, value, JSON_ENCODE_ANY | (compact ? JSON_COMPACT : JSON_INDENT(2)));
     json_decref(value);
-    if (!ok)
+    if (out->broken)
         return err_set(ERR_NOMEM, "CMD-13", "out of memory while writing JSON; close other "
                        "programs and try again");
     if (!compact)

@@ -114,7 +114,7 @@ static enum err compute(json_t **out, const struct weights *w, bool (*go_on)(voi
     for (uint64_t i = 0; i < w->n_tensor && e == OK; i++)
         if (json_object_set_new(tensors, w->tensor[i].name, tensor_line(&w->tensor[i], sum[i])))
             e = no_memory();
-    if (e == OK && (!(text = json_dumps(tensors, JSON_COMPACT | JSON_SORT_KEYS)) ||
+    if (e == OK && (!(text = json_string_new(tensors, JSON_COMPACT | JSON_SORT_KEYS)) ||
                     !hex_of(hex, text, strlen(text)) ||
                     !(*out = json_pack("{s:s, s:O}", "sha256", hex, "tensors", tensors))))
         e = no_memory();
@@ -133,7 +133,7 @@ enum err sums_get(json_t **out, const struct weights *w, bool (*go_on)(void *arg
 
     *out = place ? read_kept(buf_text(&path), w) : NULL;
     if (!*out && (e = compute(out, w, go_on, arg)) == OK && place &&
-        (text = json_dumps(*out, JSON_COMPACT)))
+        (text = json_string_new(*out, JSON_COMPACT)))
         keep(buf_text(&path), text);
     free(text);
     buf_release(&path);

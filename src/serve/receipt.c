@@ -143,7 +143,7 @@ void receipt_keep(struct job *j)
     json_t *o = r ? answer_json(j) : NULL;
 
     if (r)
-        r->text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+        r->text = o ? json_string_new(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (!r || !r->text) {
         free(r);
@@ -248,7 +248,7 @@ static void reply_receipt(struct call *c, const struct receipt *r, json_t *made_
 
     if (o && !json_object_update(o, made_by) && receipt_sum(o, sum) &&
         !json_object_set_new(o, "sha256", json_string(sum)))
-        text = json_dumps(o, JSON_COMPACT);
+        text = json_string_new(o, JSON_COMPACT);
     json_decref(o);
     if (text)
         call_reply(c, 200, "application/json", text, strlen(text));

@@ -3,6 +3,8 @@
  * The stored request goes the way it went when it was answered (job_make), without a call and
  * without company; what comes of it must be what the receipt says, and each token too. */
 #include "serve/replay.h"
+
+#include "base/json.h"
 #include "serve/form.h"
 
 #include <inttypes.h>
@@ -27,7 +29,7 @@ bool receipt_sum(const json_t *receipt, char hex[SHA256_HEX_BYTES])
 
     if (ok)
         json_object_del(rest, "sha256");
-    ok = ok && (text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS)) && sha256_init(&sum) &&
+    ok = ok && (text = json_string_new(rest, JSON_COMPACT | JSON_SORT_KEYS)) && sha256_init(&sum) &&
          sha256_add(&sum, text, strlen(text)) && sha256_finish(&sum, digest);
     if (ok)
         sha256_hex(hex, digest);

@@ -243,7 +243,7 @@ void small_tokenize(struct call *c, void *arg)
 /* The object, which is dropped; NULL: no memory. */
 static void reply_object(struct call *c, json_t *o)
 {
-    char *written = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *written = o ? json_string_new(o, JSON_COMPACT) : NULL;
 
     json_decref(o);
     if (written)

@@ -90,6 +90,9 @@ enum err wire_too_many(struct wire_error *why, const char *param, double hi, siz
 
 /* An array or a text in the request's arena.  Errors: NOMEM, ARG (over its maximum). */
 enum err wire_take(void **out, struct wire_reader *in, size_t n, size_t size);
+
+/* Whether a field is an array of objects, with one at least and f->hi at most. */
+enum err wire_check_list(struct wire_reader *in, const struct wire_field *f, const json_t *v);
 enum err wire_take_text(struct wire_text *out, struct wire_reader *in, const json_t *string);
 
 /* Fields of an object by the table (wire_field.c); messages and prompts, each in its file. */
@@ -159,7 +162,7 @@ void wire_put_comma(struct buf *out);
 void wire_put_key(struct buf *out, const char *key);
 void wire_put_arena(struct buf *out, struct wire_text t);      /* a string; absent is "" */
 
-/* A value in compact JSON.  Not json_dumps(), which loses keys when memory runs out. */
+/* A value in compact JSON. */
 void wire_put_json(struct buf *out, const json_t *v);
 
 /* "data: ...", and "event: NAME" before it. */

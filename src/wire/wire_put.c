@@ -2,6 +2,8 @@
  * as they were, base64. */
 #include "wire/form.h"
 
+#include "base/json.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,15 +164,7 @@ void wire_put_event(struct buf *out, const char *name)
     buf_printf(out, "event: %s\ndata: ", name);
 }
 
-static int append(const char *text, size_t len, void *out)
-{
-    buf_add(out, text, len);
-    return ((struct buf *)out)->broken ? -1 : 0;
-}
-
 void wire_put_json(struct buf *out, const json_t *v)
 {
-    if (json_dump_callback(v, append, out,
-                           JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)))
-        out->broken = true;
+    json_write(out, v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 }
