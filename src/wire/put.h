@@ -28,6 +28,10 @@ void wire_put_integer(struct buf *out, const char *key, int64_t x);
 void wire_put_real(struct buf *out, const char *key, double x);
 void wire_put_meta(struct wire_writer *w);
 
+/* tool_choice and parallel_tool_calls as chat and responses have them, where there are tools, for
+ * the APIs refuse them without; a tool that is named stands between `begin` and `end`. */
+void wire_put_choice(struct wire_writer *w, const char *begin, const char *end);
+
 /* The address of an image as a string, what it holds as a data: address. */
 void wire_put_url(struct buf *out, const struct wire_part *p);
 

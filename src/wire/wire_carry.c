@@ -226,6 +226,30 @@ void wire_put_meta(struct wire_writer *w)
     buf_puts(w->out, "}");
 }
 
+void wire_put_choice(struct wire_writer *w, const char *begin, const char *end)
+{
+    static const char *const words[] = { [WIRE_CHOICE_AUTO] = "\"auto\"",
+                                         [WIRE_CHOICE_NONE] = "\"none\"",
+                                         [WIRE_CHOICE_REQUIRED] = "\"required\"" };
+    const struct wire_request *r = w->r;
+
+    if (!r->n_tool)
+        return;
+    if (r->choice == WIRE_CHOICE_NAMED) {
+        wire_put_key(w->out, "tool_choice");
+        buf_puts(w->out, begin);
+        wire_put_arena(w->out, r->choice_name);
+        buf_puts(w->out, end);
+    } else if (r->choice != WIRE_CHOICE_UNSET) {
+        wire_put_key(w->out, "tool_choice");
+        buf_puts(w->out, words[r->choice]);
+    }
+    if (r->parallel != WIRE_ABSENT) {
+        wire_put_key(w->out, "parallel_tool_calls");
+        buf_puts(w->out, r->parallel ? "true" : "false");
+    }
+}
+
 const char *wire_effort_word(enum wire_effort e, int64_t budget)
 {
     static const char *const words[] = {

@@ -295,14 +295,8 @@ enum err wire_messages_take(struct wire_reader *in, const struct wire_field *f, 
     void *all;
     enum err e;
 
-    if (!json_is_array(v))
-        return wire_wrong_type(in->why, f->name, "an array of objects", v);
-    if (!n)
-        return wire_refuse(in->why, WIRE_E_LIST_EMPTY, f->name, "Invalid '%s': it is an empty "
-                           "array.", f->name);
-    if ((double)n > f->hi)
-        return wire_too_many(in->why, f->name, f->hi, n);
-    if ((e = wire_take(&all, in, count(v), sizeof(*in->r->message))) != OK)
+    if ((e = wire_check_list(in, f, v)) != OK ||
+        (e = wire_take(&all, in, count(v), sizeof(*in->r->message))) != OK)
         return e;
     in->r->message = all;
     e = take_system(in, json_object_get(in->body, "system"));

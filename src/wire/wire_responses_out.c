@@ -154,30 +154,6 @@ static void put_tools(struct wire_writer *w)
     buf_puts(out, "]");
 }
 
-static void put_choice(struct wire_writer *w)
-{
-    static const char *const words[] = { [WIRE_CHOICE_AUTO] = "\"auto\"",
-                                         [WIRE_CHOICE_NONE] = "\"none\"",
-                                         [WIRE_CHOICE_REQUIRED] = "\"required\"" };
-    const struct wire_request *r = w->r;
-
-    if (!r->n_tool)
-        return;
-    if (r->choice == WIRE_CHOICE_NAMED) {
-        wire_put_key(w->out, "tool_choice");
-        buf_puts(w->out, "{\"type\":\"function\",\"name\":");
-        wire_put_arena(w->out, r->choice_name);
-        buf_puts(w->out, "}");
-    } else if (r->choice != WIRE_CHOICE_UNSET) {
-        wire_put_key(w->out, "tool_choice");
-        buf_puts(w->out, words[r->choice]);
-    }
-    if (r->parallel != WIRE_ABSENT) {
-        wire_put_key(w->out, "parallel_tool_calls");
-        buf_puts(w->out, r->parallel ? "true" : "false");
-    }
-}
-
 static void put_text(struct wire_writer *w)
 {
     const struct wire_format *f = &w->r->format;
@@ -238,7 +214,7 @@ enum err wire_responses_write(struct wire_writer *w)
     wire_put_real(out, "top_p", r->top_p);
     put_reasoning_wish(w);
     put_tools(w);
-    put_choice(w);
+    wire_put_choice(w, "{\"type\":\"function\",\"name\":", "}");
     put_text(w);
     wire_put_field(w, "user", r->user);
     wire_put_field(w, "prompt_cache_key", r->cache_key);

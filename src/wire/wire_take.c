@@ -137,3 +137,17 @@ enum err wire_tool_room(struct wire_reader *in, const char *param, const json_t 
     in->r->n_tool = 0;
     return e;
 }
+
+enum err wire_check_list(struct wire_reader *in, const struct wire_field *f, const json_t *v)
+{
+    size_t n = json_array_size(v);
+
+    if (!json_is_array(v))
+        return wire_wrong_type(in->why, f->name, "an array of objects", v);
+    if (!n)
+        return wire_refuse(in->why, WIRE_E_LIST_EMPTY, f->name, "Invalid '%s': it is an empty "
+                           "array.", f->name);
+    if ((double)n > f->hi)
+        return wire_too_many(in->why, f->name, f->hi, n);
+    return OK;
+}
