@@ -108,8 +108,11 @@ struct kv_block {
     struct {
         const void *row;
         int64_t row_bytes, n;
-        int64_t ahead;                  /* bytes to the row that is wanted soon; 0: none */
     } seg[2];
+    struct {                            /* memory that is wanted soon: asked for, never read */
+        const uint8_t *row;
+        int64_t row_bytes, bytes, n_row;    /* bytes of each row; n_row 0: none */
+    } ask;
 };
 
 /* kv_score: out = q . rows, over both segments (n may be 0).  Tolerance: 1e-5 of the sum of

@@ -24,6 +24,32 @@
 
 typedef vec kv_open_fn(const uint8_t *row, int64_t i, int j);
 
+/* What of b->ask is still to be asked for: `each` lines with every tile of scores, or with every
+ * ASK_TOKS tokens of a tile of values, because a burst of them would stall. */
+enum { ASK_TOKS = 16 };
+struct kv_ask { const uint8_t *row; int64_t at, n_row, each; };
+
+static struct kv_ask ask_begin(const struct kv_block *b, int64_t n_time)
+{
+    int64_t lines = b->ask.n_row * ((b->ask.bytes + 63) / 64);
+
+    return (struct kv_ask){ .row = b->ask.row, .n_row = b->ask.n_row,
+                            .each = (lines + n_time - 1) / n_time };
+}
+
+KV_INLINE void ask_some(const struct kv_block *b, struct kv_ask *a)
+{
+    for (int64_t i = 0; i < a->each && a->n_row > 0; i++) {
+        __builtin_prefetch(a->row + a->at, 0, 3);
+        a->at += 64;
+        if (a->at >= b->ask.bytes) {
+            a->at = 0;
+            a->row += b->ask.row_bytes;
+            a->n_row--;
+        }
+    }
+}
+
 /* Elements after the last whole vector: only types of single elements have such rows. */
 KV_INLINE int64_t tail_of(enum qtype type, int64_t n)
 {
@@ -64,14 +90,14 @@ KV_INLINE void score_step(vec *s, const uint8_t *const *row, const float *const 
     }
 }
 
-KV_INLINE void score_tile(const struct kv_block *b, enum qtype type, kv_open_fn *open,
-                          int64_t head, int64_t tok, const int H, const int T)
+KV_INLINE void score_tile(const struct kv_block *b, kv_open_fn *open,
+                          int64_t head, int64_t tok, const int H, const int T, struct kv_ask *ask)
 {
     const float *q[KV_HEADS];
     vec s[KV_HEADS * KV_TOKS];
     float out[KV_HEADS * KV_TOKS];
-    int64_t ask_bytes = b->seg[1].ahead ? qtype_row_bytes(type, b->seg[1].n) : 0;
 
+    ask_some(b, ask);
     UNROLL_16 for (int h = 0; h < H; h++)
         q[h] = b->q + (head + h < b->n_q ? head + h : b->n_q - 1) * b->ld_q;
     UNROLL_16 for (int i = 0; i < KV_HEADS * KV_TOKS; i++)
@@ -82,9 +108,6 @@ KV_INLINE void score_tile(const struct kv_block *b, enum qtype type, kv_open_fn 
         UNROLL_16 for (int t = 0; t < T; t++)
             row[t] = (const uint8_t *)b->seg[seg].row +
                      (tok + t < b->n_tok ? tok + t : b->n_tok - 1) * b->seg[seg].row_bytes;
-        for (int64_t at = 0; seg == 1 && head == 0 && at < ask_bytes; at += 64)
-            UNROLL_16 for (int t = 0; t < T; t++)
-                __builtin_prefetch(row[t] + b->seg[1].ahead + at, 0, 3);
         for (int64_t i = 0; i < n / (2 * VEC); i++) {
             score_step(s, row, q, i, 0, open, H, T);
             score_step(s, row, q, i, 1, open, H, T);
@@ -119,16 +142,12 @@ static void score_tail(const struct kv_block *b, enum qtype type, kv_open_fn *op
     }
 }
 
-/* H queries, V (1, 2 or 4) vectors of elements from `at` on, a multiple of two vectors.  With `ask`
- * the lines met are asked for `ahead`, one at a time: a burst of them would stall.  The first
- * segment's are asked for here and not by the scores, whose tiles go along the rows. */
+/* H queries, V (1, 2 or 4) vectors of elements from `at` on, a multiple of two vectors. */
 KV_INLINE void value_tile(const struct kv_block *b, enum qtype type, kv_open_fn *open,
-                          int64_t head, int64_t at, const int H, const int V,
-                          bool ask)
+                          int64_t head, int64_t at, const int H, const int V, struct kv_ask *ask)
 {
-    const uint8_t *row = b->seg[0].row;
-    const uint8_t *next = row + b->seg[0].ahead + qtype_row_bytes(type, at);
-    const int64_t ask_bytes = qtype_row_bytes(type, V == 1 ? 2 * VEC : V * VEC);
+    const int64_t in_block = at % 32 / (2 * VEC), row_bytes = b->seg[0].row_bytes;
+    const uint8_t *row = (const uint8_t *)b->seg[0].row + qtype_row_bytes(type, at / 32 * 32);
     const float *p[KV_HEADS];
     vec s[KV_HEADS * 2], v[4];
     int64_t n_q = b->n_q - head < H ? b->n_q - head : H;
@@ -140,18 +159,17 @@ KV_INLINE void value_tile(const struct kv_block *b, enum qtype type, kv_open_fn 
         UNROLL_16 for (int j = 0; j < V; j++)
             s[h * V + j] = kv_load(out + i * b->ld_out + VEC * j);
     }
-    for (int64_t t = 0; t < b->n_tok; t++, row += b->seg[0].row_bytes) {
-        if (ask) {
-            for (int64_t line = 0; line < ask_bytes; line += 64)
-                __builtin_prefetch(next + line, 0, 3);
-            next += b->seg[0].row_bytes;
-        }
-        UNROLL_16 for (int j = 0; j < V; j++)
-            v[j] = open(row, at / (2 * VEC) + j / 2, j % 2);
-        UNROLL_16 for (int h = 0; h < H; h++) {
-            vec w = kv_set(p[h][t]);
+    for (int64_t t = 0, end; t < b->n_tok; t = end) {
+        end = t + ASK_TOKS < b->n_tok ? t + ASK_TOKS : b->n_tok;
+        ask_some(b, ask);
+        for (int64_t i = t; i < end; i++, row += row_bytes) {
             UNROLL_16 for (int j = 0; j < V; j++)
-                s[h * V + j] = kv_fma(w, v[j], s[h * V + j]);
+                v[j] = open(row, in_block + j / 2, j % 2);
+            UNROLL_16 for (int h = 0; h < H; h++) {
+                vec w = kv_set(p[h][i]);
+                UNROLL_16 for (int j = 0; j < V; j++)
+                    s[h * V + j] = kv_fma(w, v[j], s[h * V + j]);
+            }
         }
     }
     UNROLL_16 for (int h = 0; h < H; h++)
@@ -179,36 +197,38 @@ static void value_tail(const struct kv_block *b, enum qtype type, kv_open_fn *op
 /* Values for H queries from `head` on, in tiles of V vectors. */
 #define VALUE_HEADS(id, head, H, V)                                                         \
     do {                                                                                    \
-        bool ask = b->seg[0].ahead && (head) == 0;                                          \
         int64_t at = 0;                                                                     \
-        for (; n - at >= (V) * VEC && ask; at += (V) * VEC)                                 \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, V, true);                  \
         for (; n - at >= (V) * VEC; at += (V) * VEC)                                        \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, V, false);                 \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, V, &ask);                  \
         for (; n - at >= 2 * VEC; at += 2 * VEC)                                            \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, 2, ask);                   \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, 2, &ask);                  \
         for (; n - at >= VEC; at += VEC)                                                    \
-            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, 1, ask);                   \
+            value_tile(b, QTYPE_##id, kv_open_##id, head, at, H, 1, &ask);                  \
     } while (0)
 
 #define KV_DRIVE(id)                                                                        \
 static void score_##id(const struct kv_block *b)                                            \
 {                                                                                           \
     enum { HALF = KV_HEADS / 2, TWICE = 2 * KV_TOKS };                                      \
-    int64_t head = 0;                                                                       \
+    int64_t passes = (b->n_q + HALF - 1) / KV_HEADS, head = 0;                              \
+    struct kv_ask ask = ask_begin(b, passes ? passes * ((b->n_tok + KV_TOKS - 1) / KV_TOKS) : \
+                                     (b->n_tok + TWICE - 1) / TWICE);                       \
                                                                                             \
     for (; b->n_q - head > HALF; head += KV_HEADS)                                          \
         for (int64_t tok = 0; tok < b->n_tok; tok += KV_TOKS)                               \
-            score_tile(b, QTYPE_##id, kv_open_##id, head, tok, KV_HEADS, KV_TOKS);          \
+            score_tile(b, kv_open_##id, head, tok, KV_HEADS, KV_TOKS, &ask);                \
     for (int64_t tok = 0; tok < b->n_tok && head < b->n_q; tok += TWICE)                    \
-        score_tile(b, QTYPE_##id, kv_open_##id, head, tok, HALF, TWICE);                    \
+        score_tile(b, kv_open_##id, head, tok, HALF, TWICE, &ask);                          \
     if (tail_of(QTYPE_##id, b->seg[0].n) || tail_of(QTYPE_##id, b->seg[1].n))               \
         for (int64_t i = 0; i < b->n_q * b->n_tok; i++)                                     \
             score_tail(b, QTYPE_##id, kv_open_##id, i / b->n_tok, i % b->n_tok);            \
 }                                                                                           \
 static void value_##id(const struct kv_block *b)                                            \
 {                                                                                           \
-    int64_t n = b->seg[0].n, head = 0;                                                      \
+    int64_t n = b->seg[0].n, passes = (b->n_q + KV_HEADS / 2 - 1) / KV_HEADS, head = 0;     \
+    int64_t tiles = passes ? passes * ((n + 2 * VEC - 1) / (2 * VEC)) :                     \
+                             (n + 4 * VEC - 1) / (4 * VEC);                                 \
+    struct kv_ask ask = ask_begin(b, tiles * ((b->n_tok + ASK_TOKS - 1) / ASK_TOKS));       \
                                                                                             \
     for (; b->n_q - head > KV_HEADS / 2; head += KV_HEADS)                                  \
         VALUE_HEADS(id, head, KV_HEADS, 2);                                                 \

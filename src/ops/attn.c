@@ -202,6 +202,16 @@ static struct span span_at(const struct attn_job *j, const struct run *r, int64_
     return (struct span){ row, end };
 }
 
+/* Row by row, a head's part of the tokens from `row` on. */
+static void ask_for_rows(struct kv_block *b, const uint8_t *row, const struct kv_layer *l, int seg,
+                         int64_t n, int64_t n_row)
+{
+    b->ask.row = row;
+    b->ask.row_bytes = (int64_t)l->row_bytes[seg];
+    b->ask.bytes = qtype_row_bytes(l->type, n);
+    b->ask.n_row = n_row;
+}
+
 /* The same for sampled rows, from the cache's own rows.  Weights of keys that a query does not see
  * are zero, and add nothing. */
 static void add_rows(const struct attn_job *j, const struct block *b, int64_t h, struct span rows,
@@ -218,11 +228,15 @@ static void add_rows(const struct attn_job *j, const struct block *b, int64_t h,
     struct kv_block keys = { .out = s->score, .ld_out = KV_PAGE_TOK, .ld_q = n, .n_tok = n_tok };
     struct kv_block values = { .q = s->score, .ld_q = KV_PAGE_TOK, .ld_out = n, .n_tok = n_tok };
 
-    attn_rows_of(&keys, 1, kv, l, 0, start, next);
-    keys.seg[1].row = (const uint8_t *)keys.seg[1].row + at;
-    attn_rows_of(&values, 0, kv, l, 1, start, next);
+    attn_rows_of(&keys, 0, kv, l, 0, start);
+    keys.seg[0].row = (const uint8_t *)keys.seg[0].row + at;
+    attn_rows_of(&values, 0, kv, l, 1, start);
     values.seg[0].row = (const uint8_t *)values.seg[0].row + at;
-    keys.seg[1].n = values.seg[0].n = n;
+    keys.seg[0].n = values.seg[0].n = n;
+    if (next) {
+        ask_for_rows(&keys, next + l->offset[0] + at, l, 0, n, n_tok);
+        ask_for_rows(&values, next + l->offset[1] + at, l, 1, n, n_tok);
+    }
     out.state += at_query;
     out.acc += at_query * n;
     while (pos[first / group] < start)
@@ -242,6 +256,7 @@ static void add_rows(const struct attn_job *j, const struct block *b, int64_t h,
             memset(s->score + r * KV_PAGE_TOK + seen, 0, (size_t)(n_tok - seen) * sizeof(float));
         }
         j->o->k.kv_value[l->type](&values);
+        keys.ask.n_row = values.ask.n_row = 0;
     }
 }
 

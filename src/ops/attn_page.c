@@ -99,12 +99,9 @@ void attn_unpack(const struct kernels *k, const struct kv_view *kv, const struct
 }
 
 void attn_rows_of(struct kv_block *b, int to, const struct kv_view *kv,
-                  const struct kv_layer *layer, int seg, int64_t start, const uint8_t *next)
+                  const struct kv_layer *layer, int seg, int64_t start)
 {
-    const uint8_t *page = kv->page[start / KV_PAGE_TOK];
-
     b->seg[to].row = kv_row(kv, layer, seg, start);
     b->seg[to].row_bytes = (int64_t)layer->row_bytes[seg];
     b->seg[to].n = layer->n_elem[seg];
-    b->seg[to].ahead = next ? (int64_t)((uintptr_t)next - (uintptr_t)page) : 0;
 }

@@ -286,6 +286,21 @@ static void gather_queries(const struct mla_job *j, int64_t i, int64_t head, int
     }
 }
 
+/* The latents from token `next` on, one linear run: a half with the scores, a half with the values. */
+static void ask_for_next(const struct mla_job *j, const struct kv_view *kv, int64_t next,
+                         int64_t n_key, struct kv_block *score, struct kv_block *value)
+{
+    const struct kv_layer *l = j->layer;
+    int64_t half = KV_PAGE_TOK * (int64_t)(l->row_bytes[0] + l->row_bytes[1]) / 2;
+
+    score->ask.n_row = value->ask.n_row = next < n_key;
+    if (next >= n_key)
+        return;
+    score->ask.bytes = value->ask.bytes = half;
+    score->ask.row = kv_row(kv, l, 0, next);
+    value->ask.row = score->ask.row + half;
+}
+
 /* One sampled row, a chunk and a block of heads: a page of latents serves all of them. */
 static void absorbed_chunk(void *arg, int64_t i_job, int thread)
 {
@@ -313,11 +328,10 @@ static void absorbed_chunk(void *arg, int64_t i_job, int thread)
         struct attn_page p = { .k = &j->o->k, .pos = j->rows->pos + row, .group = n_head,
                                .start = start, .scale = sh->scale, .n = sh->lora };
         score.n_tok = value.n_tok = end - start < KV_PAGE_TOK ? end - start : KV_PAGE_TOK;
-        const uint8_t *next = start + KV_PAGE_TOK < n_key ? kv->page[start / KV_PAGE_TOK + 1] :
-                              NULL;
-        attn_rows_of(&score, 0, kv, j->layer, 0, start, next);
-        attn_rows_of(&score, 1, kv, j->layer, 1, start, next);
-        attn_rows_of(&value, 0, kv, j->layer, 0, start, next);
+        attn_rows_of(&score, 0, kv, j->layer, 0, start);
+        attn_rows_of(&score, 1, kv, j->layer, 1, start);
+        attn_rows_of(&value, 0, kv, j->layer, 0, start);
+        ask_for_next(j, kv, start + KV_PAGE_TOK, n_key, &score, &value);
         j->o->k.kv_score[j->layer->type](&score);
         attn_weigh_page(&p, state, z, sh->lora, s.score, n_head);
         j->o->k.kv_value[j->layer->type](&value);

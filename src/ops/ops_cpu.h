@@ -135,9 +135,9 @@ void attn_unpack(const struct kernels *k, const struct kv_view *kv, const struct
                  int64_t ld_out);
 
 /* Segment `to` of the block: the rows of the cache's segment `seg` from token `start` on, as they
- * lie there.  The same rows of page `next`, if not NULL, are asked for ahead. */
+ * lie there. */
 void attn_rows_of(struct kv_block *b, int to, const struct kv_view *kv,
-                  const struct kv_layer *layer, int seg, int64_t start, const uint8_t *next);
+                  const struct kv_layer *layer, int seg, int64_t start);
 
 /* Ask for part `part` of `n_part` of the page of token `start`.  Always inline: gcc drops a call
  * of a function that does nothing else. */
