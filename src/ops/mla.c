@@ -286,7 +286,7 @@ static void gather_queries(const struct mla_job *j, int64_t i, int64_t head, int
     }
 }
 
-/* The latents from token `next` on, one linear run: a half with the scores, a half with the values. */
+/* The latents from token `next` on, one linear run: half with the scores, half with the values. */
 static void ask_for_next(const struct mla_job *j, const struct kv_view *kv, int64_t next,
                          int64_t n_key, struct kv_block *score, struct kv_block *value)
 {
