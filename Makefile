@@ -152,7 +152,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, serve-verify, gateway-policy or gateway-carry
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy or gateway-carry
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 # PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.
