@@ -44,6 +44,11 @@ bool term_quiet(void)
     return quiet;
 }
 
+bool term_is_verbose(void)
+{
+    return verbose;
+}
+
 bool term_colour_out(void)
 {
     return colour_out;

@@ -19,6 +19,7 @@
 void term_init(bool plain, bool quiet, bool verbose);
 bool term_plain(void);
 bool term_quiet(void);
+bool term_is_verbose(void);
 bool term_colour_out(void);             /* may standard OUTPUT be coloured? */
 
 /* "croft: note: ..." (silent with --quiet); "croft: warning: ..."; verbose only with -v. */

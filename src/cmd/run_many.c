@@ -43,7 +43,7 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
     if (t->first == 0) {
         t->first = clock_s();
         t->a.prompt_s = t->first - t->of->start;
-        t->a.n_reused = stepper_shared(t->ticket);
+        t->a.n_reused = stepper_reuse(t->ticket).n;
     }
     e = answer_flow_take(t->flow, id, logits, pos, t->of->n_ctx, go_on);
     return e == OK && !*go_on ? end_one(t) : e;

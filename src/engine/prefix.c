@@ -1,15 +1,18 @@
 /* prefix.c - see prefix.h.
  *
- * Whole pages are found by a hash of their parent and tokens; parts of pages, of which a parent has
- * few, by going through them.  The list of uses is touched from a page up to its first one, so a
- * parent is always used later than what is behind it, and the end of the list is a leaf. */
+ * Whole pages are found by a hash of their parent and tokens, which begins with a random number, so
+ * that nobody can send texts that collide; parts of pages, of which a parent has few, by going
+ * through them.  Of whole pages that were given up the last hashes stay, to say so.  The list of
+ * uses is touched from a page up to its first one, so a parent is always used later than what is
+ * behind it, and the end of the list is a leaf. */
 #include "engine/prefix.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
-/* Pages behind one that are tried for a part. */
-enum { PART_TRIES = 64 };
+/* Pages behind one that are tried for a part; hashes of pages given up, a power of two. */
+enum { PART_TRIES = 64, GONE_MAX = 4096 };
 
 struct prefix_node {
     struct prefix_node *parent;         /* NULL: an owner, which has no page */
@@ -30,6 +33,8 @@ struct prefix {
     uint64_t n_bucket;                  /* a power of two */
     struct prefix_node *oldest, *newest;
     int64_t n_page;
+    uint64_t salt;
+    uint64_t gone[GONE_MAX];            /* each at its place; 0: none */
 };
 
 enum err prefix_new(struct prefix **out, struct kv_pool *pool)
@@ -39,6 +44,8 @@ enum err prefix_new(struct prefix **out, struct kv_pool *pool)
     *out = NULL;
     if (p) {
         p->pool = pool;
+        if (getrandom(&p->salt, sizeof(p->salt), GRND_NONBLOCK) != sizeof(p->salt))
+            p->salt = (uint64_t)(uintptr_t)p;
         for (p->n_bucket = 64; p->n_bucket < 2 * (uint64_t)kv_pool_total(pool); )
             p->n_bucket *= 2;
         p->bucket = calloc(p->n_bucket, sizeof(struct prefix_node *));
@@ -59,17 +66,14 @@ static uint64_t mix(uint64_t z)         /* splitmix64 */
     return z ^ z >> 31;
 }
 
-static uint64_t owner_hash(struct prefix_owner o)
+static uint64_t owner_hash(const struct prefix *p, struct prefix_owner o)
 {
-    return mix(mix(o.party + 0x9e3779b97f4a7c15u) + (uint64_t)o.adapter);
+    return mix(mix(p->salt + o.party + 0x9e3779b97f4a7c15u) + (uint64_t)o.adapter);
 }
 
-static uint64_t page_hash(const struct prefix_node *parent, const int32_t *token,
-                          const uint8_t *kind)
-{
-    uint64_t h = parent->hash;
-
-    for (int i = 0; i < KV_PAGE_TOK; i++)
+/* Of a page behind the one with hash h. */
+static uint64_t page_hash(uint64_t h, const int32_t *token, const uint8_t *kind)
+{    for (int i = 0; i < KV_PAGE_TOK; i++)
         h = mix(h + (uint64_t)(uint32_t)token[i] * 2 + kind[i] + 0x9e3779b97f4a7c15u);
     return h;
 }
@@ -81,7 +85,7 @@ static struct prefix_node **bucket_of(const struct prefix *p, uint64_t hash)
 
 static struct prefix_node *find_owner(const struct prefix *p, struct prefix_owner o)
 {
-    struct prefix_node *n = *bucket_of(p, owner_hash(o));
+    struct prefix_node *n = *bucket_of(p, owner_hash(p, o));
 
     while (n && (n->parent || n->owner.party != o.party || n->owner.adapter != o.adapter))
         n = n->chain;
@@ -101,33 +105,58 @@ static int64_t agree(const struct prefix_node *n, const int32_t *token, const ui
 static struct prefix_node *find_page(const struct prefix *p, const struct prefix_node *parent,
                                      const int32_t *token, const uint8_t *kind)
 {
-    struct prefix_node *n = *bucket_of(p, page_hash(parent, token, kind));
+    struct prefix_node *n = *bucket_of(p, page_hash(parent->hash, token, kind));
 
     while (n && (n->parent != parent || agree(n, token, kind, KV_PAGE_TOK) < KV_PAGE_TOK))
         n = n->chain;
     return n;
 }
 
+/* Why n tokens were found `done` of, behind a page with hash h; `near`: what agrees longest of what
+ * goes on from there, `best` tokens of it. */
+static enum prefix_end why_ends(const struct prefix *p, uint64_t h, const struct prefix_node *near,
+                                int64_t best, const int32_t *token, const uint8_t *kind, int64_t n)
+{
+    if (best == n)
+        return PREFIX_WHOLE;
+    if (n >= KV_PAGE_TOK) {
+        h = page_hash(h, token, kind);
+        if (h && p->gone[h % GONE_MAX] == h)
+            return PREFIX_GIVEN_UP;
+    }
+    if (!near || best == near->n_tok)
+        return PREFIX_ENDS;
+    return near->token[best] == token[best] ? PREFIX_KIND : PREFIX_DIFFERS;
+}
+
 struct prefix_match prefix_find(const struct prefix *p, struct prefix_owner owner,
                                 const int32_t *token, const uint8_t *kind, int64_t n)
 {
-    struct prefix_node *at = find_owner(p, owner), *next = at, *part = NULL;
-    int64_t done = 0, best = 0;
+    struct prefix_node *at = find_owner(p, owner), *next = at, *near = NULL;
+    struct prefix_match m = { NULL, 0, PREFIX_WHOLE };
+    int64_t best = -1;
 
-    for (; at && n - done >= KV_PAGE_TOK; at = next, done += KV_PAGE_TOK)
-        if (!(next = find_page(p, at, token + done, kind + done)))
+    for (; at && n - m.n_tok >= KV_PAGE_TOK; at = next, m.n_tok += KV_PAGE_TOK)
+        if (!(next = find_page(p, at, token + m.n_tok, kind + m.n_tok)))
             break;
-    if (!at)
-        return (struct prefix_match){ NULL, 0 };
+    if (!at) {
+        m.end = why_ends(p, owner_hash(p, owner), NULL, 0, token, kind, n);
+        m.end = m.end == PREFIX_ENDS ? PREFIX_NONE : m.end;
+        return m;
+    }
     next = at->child;
     for (int i = 0; next && i < PART_TRIES; next = next->next, i++) {
-        int64_t same = agree(next, token + done, kind + done, n - done);
+        int64_t same = agree(next, token + m.n_tok, kind + m.n_tok, n - m.n_tok);
         if (same > best) {
             best = same;
-            part = next;
+            near = next;
         }
     }
-    return (struct prefix_match){ part ? part : at->parent ? at : NULL, done + best };
+    best = best > 0 ? best : 0;
+    m.end = why_ends(p, at->hash, near, best, token + m.n_tok, kind + m.n_tok, n - m.n_tok);
+    m.node = best ? near : at->parent ? at : NULL;
+    m.n_tok += best;
+    return m;
 }
 
 static void use_unlink(struct prefix *p, struct prefix_node *n)
@@ -192,8 +221,10 @@ static void remove_leaf(struct prefix *p, struct prefix_node *n)
 
     ASSERT(!n->child);
     use_unlink(p, n);
-    if (n->n_tok == KV_PAGE_TOK)
+    if (n->n_tok == KV_PAGE_TOK) {
         chain_unlink(p, n);
+        p->gone[n->hash % GONE_MAX] = n->hash;
+    }
     *(n->prev ? &n->prev->next : &parent->child) = n->next;
     if (n->next)
         n->next->prev = n->prev;
@@ -213,7 +244,7 @@ static struct prefix_node *add_owner(struct prefix *p, struct prefix_owner o)
     if (!n)
         return NULL;
     n->owner = o;
-    n->hash = owner_hash(o);
+    n->hash = owner_hash(p, o);
     chain_link(p, n);
     return n;
 }
@@ -237,8 +268,10 @@ static struct prefix_node *add_page(struct prefix *p, struct prefix_node *parent
         n->next->prev = n;
     parent->child = n;
     if (n_tok == KV_PAGE_TOK) {
-        n->hash = page_hash(parent, token, kind);
+        n->hash = page_hash(parent->hash, token, kind);
         chain_link(p, n);
+        if (p->gone[n->hash % GONE_MAX] == n->hash)
+            p->gone[n->hash % GONE_MAX] = 0;
     }
     use_link(p, n);
     p->n_page++;

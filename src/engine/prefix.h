@@ -7,8 +7,9 @@
  *                                \            `-- part of a page
  *                                 `-- page
  *
- * Texts are compared by tokens and kinds, and meet only those of the same owner.  The page used
- * longest ago is given up first; a page is used whenever what is behind it is, so it outlives that.
+ * Texts are compared by tokens and kinds, and meet only those of the same owner: a hash finds where
+ * to look and never decides.  The page used longest ago is given up first; a page is used whenever
+ * what is behind it is, so it outlives that.
  */
 #ifndef ENGINE_PREFIX_H
 #define ENGINE_PREFIX_H
@@ -24,9 +25,19 @@ struct prefix_owner { uint64_t party; int32_t adapter; };
 MUST_CHECK enum err prefix_new(struct prefix **out, struct kv_pool *pool);
 void prefix_free(struct prefix *p);     /* gives all pages up */
 
-/* The longest beginning of a text that is here, n_tok of its n tokens; the node, borrowed until
- * something is kept or given up, is that of the last page, NULL: nothing. */
-struct prefix_match { struct prefix_node *node; int64_t n_tok; };
+/* Why a text was not found any further. */
+enum prefix_end {
+    PREFIX_WHOLE,                       /* all of it is here */
+    PREFIX_NONE,                        /* nothing of its owner is */
+    PREFIX_ENDS,                        /* nothing that goes on from there */
+    PREFIX_DIFFERS,                     /* what goes on from there has another token */
+    PREFIX_KIND,                        /* ... the same token, of another kind */
+    PREFIX_GIVEN_UP,                    /* its next page was here, and made room for others */
+};
+
+/* The longest beginning of a text that is here, n_tok of its n tokens, and why no more; the node,
+ * borrowed until something is kept or given up, is that of the last page, NULL: nothing. */
+struct prefix_match { struct prefix_node *node; int64_t n_tok; enum prefix_end end; };
 struct prefix_match prefix_find(const struct prefix *p, struct prefix_owner owner,
                                 const int32_t *token, const uint8_t *kind, int64_t n);
 

@@ -4,8 +4,6 @@
  * every running one came before every waiting one, so the last admitted is also the youngest. */
 #include "engine/sched.h"
 
-#include "engine/prefix.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +17,7 @@ struct sched_seq {
     int64_t n_todo;                     /* rows in the planned step, with its guesses */
     int32_t guess[SCHED_GUESS_EACH];    /* of what follows the newest token */
     int n_guess, n_right;               /* to compute, then computed; of these, right so far */
-    int64_t n_shared;                   /* of the prompt, when it was admitted first */
+    struct sched_reuse reuse;           /* of the prompt, when it was admitted first */
     int64_t n_told;                     /* rows whose logits were given, with all_logits */
     int32_t adapter;
     uint64_t party;
@@ -28,6 +26,11 @@ struct sched_seq {
     struct kv_view kv;
     struct sched_seq *next;             /* while it waits */
 };
+
+/* What the first of those that wait was refused for: that a sequence that runs is about to compute
+ * `coming` of its tokens, or (NULL) pages.  Nothing that runs can end, leave or give pages back
+ * without ending this; while it stands, only `donor` can change the answer. */
+struct blocked { const struct sched_seq *seq, *donor; int64_t coming; };
 
 struct sched {
     struct sched_options o;
@@ -43,6 +46,7 @@ struct sched {
     int32_t n_ask;
     int64_t n_added;
     bool planned;
+    struct blocked blocked;
     struct sched_counts count;
 };
 
@@ -143,6 +147,7 @@ static void wait_remove(struct sched *s, const struct sched_seq *q)
 {
     struct sched_seq **at = &s->wait;
 
+    s->blocked = (struct blocked){ 0 };
     while (*at != q)
         at = &(*at)->next;
     *at = q->next;
@@ -153,6 +158,7 @@ static void run_remove(struct sched *s, const struct sched_seq *q)
 {
     int32_t i = 0;
 
+    s->blocked = (struct blocked){ 0 };
     while (s->run[i] != q)
         i++;
     memmove(s->run + i, s->run + i + 1, (size_t)(--s->n_run - i) * sizeof(struct sched_seq *));
@@ -217,14 +223,19 @@ static struct prefix_owner owner_of(const struct sched_seq *q)
 }
 
 /* What gives a sequence its first n computed tokens: one that runs, or else kept pages.  `coming`
- * is how many the best of those that run will have once it has read its text. */
-struct donor { const struct sched_seq *seq; struct prefix_match kept; int64_t n, coming; };
+ * is how many the best of those that run, `soon`, will have once it has read its text. */
+struct donor {
+    const struct sched_seq *seq, *soon;
+    struct prefix_match kept;
+    int64_t n, coming;
+};
 
 /* All of its tokens but the last at the most. */
-static struct donor find_donor(const struct sched *s, const struct sched_seq *q)
+static struct donor find_donor(struct sched *s, const struct sched_seq *q)
 {
     struct donor best = { 0 };
 
+    s->count.n_lookup++;
     if ((q->all_logits || q->all_hidden) && q->n_told < q->n_prompt - 1)
         return best;
     best.kept = prefix_find(s->kept, owner_of(q), q->token, q->kind, q->n_tok - 1);
@@ -232,8 +243,10 @@ static struct donor find_donor(const struct sched *s, const struct sched_seq *q)
     for (int32_t i = 0; i < s->n_run; i++) {
         const struct sched_seq *d = s->run[i];
         int64_t same = min64(same_beginning(d, q), q->n_tok - 1);
-        if (same > best.coming)
+        if (same > best.coming) {
             best.coming = same;
+            best.soon = d;
+        }
         if (min64(same, d->n_kv) > best.n) {
             best.n = min64(same, d->n_kv);
             best.seq = d;
@@ -242,20 +255,54 @@ static struct donor find_donor(const struct sched *s, const struct sched_seq *q)
     return best;
 }
 
+static struct sched_reuse reuse_of(const struct sched_seq *q, const struct donor *d)
+{
+    struct sched_reuse r = { .n = d->n, .end = d->kept.end };
+    const struct sched_seq *seq = d->seq;
+
+    r.told = (q->all_logits || q->all_hidden) && !d->n;
+    if (!seq)
+        return r;
+    r.end = PREFIX_ENDS;
+    if (d->n == q->n_tok - 1)
+        r.end = PREFIX_WHOLE;
+    else if (d->n < seq->n_kv)
+        r.end = seq->token[d->n] == q->token[d->n] ? PREFIX_KIND : PREFIX_DIFFERS;
+    return r;
+}
+
 /* The next to be admitted: by arrival.  Fairness between callers chooses here. */
 static struct sched_seq *next_waiting(const struct sched *s)
 {
     return s->wait;
 }
 
+/* Whether waiting for the rest of what comes is worth it, with n of it there. */
+static bool worth_waiting(const struct sched_seq *q, int64_t n, int64_t coming)
+{
+    return coming - n >= KV_PAGE_TOK || (coming > n && 2 * (coming - n) >= q->n_tok - n);
+}
+
+static bool still_blocked(const struct sched *s, const struct sched_seq *q)
+{
+    const struct blocked *b = &s->blocked;
+
+    return b->seq == q &&
+           (!b->donor || worth_waiting(q, min64(b->coming, b->donor->n_kv), b->coming));
+}
+
 /* False: it has to wait, for pages or for what another is about to compute. */
 static bool admit(struct sched *s, struct sched_seq *q)
 {
     struct donor donor = find_donor(s, q);
-    int64_t n = donor.n, coming = donor.coming, need;
+    int64_t n = donor.n, need;
 
-    if (coming - n >= KV_PAGE_TOK || (coming > n && 2 * (coming - n) >= q->n_tok - n))
+    s->blocked = (struct blocked){ q, NULL, 0 };
+    if (worth_waiting(q, n, donor.coming)) {
+        s->blocked.donor = donor.soon;
+        s->blocked.coming = donor.coming;
         return false;
+    }
     if (donor.seq)
         kv_pool_share(s->pool, &q->kv, &donor.seq->kv, n);
     else
@@ -273,7 +320,7 @@ static bool admit(struct sched *s, struct sched_seq *q)
     q->running = true;
     q->n_kv = n;
     if (q->n_tok == q->n_prompt)
-        q->n_shared = n;
+        q->reuse = reuse_of(q, &donor);
     s->count.n_shared_tok += n;
     return true;
 }
@@ -282,6 +329,7 @@ static void preempt_last(struct sched *s)
 {
     struct sched_seq *q = s->run[--s->n_run];
 
+    s->blocked = (struct blocked){ 0 };
     kv_pool_cut(s->pool, &q->kv, 0);
     q->running = false;
     q->n_kv = 0;
@@ -433,7 +481,7 @@ bool sched_plan(struct sched *s, struct sched_step *step)
     for (int32_t i = 0; i < s->n_run; i++)
         ASSERT(!s->run[i]->asking);     /* each was answered */
     for (struct sched_seq *q; s->n_run < s->o.n_seq_max && (q = next_waiting(s));)
-        if (!admit(s, q))
+        if (still_blocked(s, q) || !admit(s, q))
             break;
     if (!s->n_run)
         return false;
@@ -528,9 +576,9 @@ const int32_t *sched_tokens(const struct sched_seq *q)
     return q->token;
 }
 
-int64_t sched_shared(const struct sched_seq *q)
+struct sched_reuse sched_reuse(const struct sched_seq *q)
 {
-    return q->n_shared;
+    return q->reuse;
 }
 
 int32_t sched_n_running(const struct sched *s)

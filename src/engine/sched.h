@@ -31,13 +31,14 @@
  *
  * A sequence begins with the pages of another one, running or whole, that began with the same
  * tokens of the same kinds, adapter and party; it waits while another is about to compute a
- * worthwhile part of them.  Pages of what is whole are kept while nobody needs them, those used
- * last the longest (prefix.h).
+ * worthwhile part of them.  The first that waits is looked at again when what it waits for may be
+ * there, so waiting costs a step nothing.  Pages of what is whole are kept while nobody needs them,
+ * those used last the longest (prefix.h).
  */
 #ifndef ENGINE_SCHED_H
 #define ENGINE_SCHED_H
 
-#include "engine/kv_pool.h"
+#include "engine/prefix.h"
 #include "model/model.h"
 
 struct sched;
@@ -83,6 +84,7 @@ struct sched_step {
 struct sched_counts {
     int64_t n_step, n_row, n_preempted, n_shared_tok;   /* shared: tokens not computed again */
     int64_t n_guess, n_right;           /* guesses computed; of them right */
+    int64_t n_lookup;                   /* texts looked up among kept and running ones */
 };
 
 /* The work of one row: it reads its weights' share, and the keys of its context. */
@@ -129,7 +131,10 @@ void sched_cancel(struct sched *s, struct sched_seq *q);
 void *sched_user(const struct sched_seq *q);
 int64_t sched_len(const struct sched_seq *q);           /* tokens so far, computed or not */
 const int32_t *sched_tokens(const struct sched_seq *q); /* borrowed until it changes */
-int64_t sched_shared(const struct sched_seq *q);        /* prompt tokens that others computed */
+/* Prompt tokens that others computed, known once it runs, and why not more; of one whose logits or
+ * hidden rows are all wanted 0, `told`. */
+struct sched_reuse { int64_t n; enum prefix_end end; bool told; };
+struct sched_reuse sched_reuse(const struct sched_seq *q);
 
 int32_t sched_n_running(const struct sched *s);
 int32_t sched_n_waiting(const struct sched *s);

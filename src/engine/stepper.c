@@ -364,9 +364,9 @@ enum err stepper_step(struct stepper *s, bool *any)
     return hand_out(s);
 }
 
-int64_t stepper_shared(const struct stepper_ticket *t)
+struct sched_reuse stepper_reuse(const struct stepper_ticket *t)
 {
-    return sched_shared(t->seq);
+    return sched_reuse(t->seq);
 }
 
 int32_t stepper_n_live(const struct stepper *s)

@@ -70,7 +70,7 @@ struct stepper_ticket;
 MUST_CHECK enum err stepper_add(struct stepper *s, const struct stepper_request *r,
                                 struct stepper_ticket **ticket);
 void stepper_cancel(struct stepper *s, struct stepper_ticket *t);
-int64_t stepper_shared(const struct stepper_ticket *t); /* prompt tokens that others computed */
+struct sched_reuse stepper_reuse(const struct stepper_ticket *t);      /* as sched_reuse() */
 
 /* One step of the model.  *any: something was computed.  Errors: those of model_step and
  * sampler_next, those of the token functions, NOMEM; then the stepper can only be freed. */

@@ -60,6 +60,14 @@ const struct serve_model *ask_ready(struct serve *s, struct call *c)
     return NULL;
 }
 
+bool ask_wants(const struct call *c, const char *field)
+{
+    struct piece p = head_find(call_head(c), field);
+
+    return p.at && p.len && !piece_is(p, "0") && !piece_is_nocase(p, "false") &&
+           !piece_is_nocase(p, "no");
+}
+
 /* --- the model's name ------------------------------------------------------------------------ */
 
 static bool is_ours(const struct serve *s, const char *name)
@@ -413,6 +421,7 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
     }
     if (j->receipt)
         call_header(c, "x-croft-receipt", j->id);
+    j->debug = ask_wants(c, "x-croft-debug");
     j->next_all = s->all;
     if (s->all)
         s->all->prev_all = j;

@@ -23,8 +23,13 @@
 
 struct job;
 
-/* A prompt of a request. */
-struct asked { struct tok_list ids; unsigned char *kind; /* NULL: all prompt */ int64_t cached; };
+/* A prompt of a request; with its first token it is known what of it was computed before. */
+struct asked {
+    struct tok_list ids;
+    unsigned char *kind;                /* NULL: all prompt */
+    struct sched_reuse reuse;
+    bool known;
+};
 
 enum seq_state { SEQ_WAITS, SEQ_WORKS, SEQ_ENDED };
 
@@ -77,12 +82,13 @@ struct job {
     /* under the lock */
     struct buf out;
     bool gone, posted, ended, early;    /* client left; in the outbox; whole; headers must go out */
+    bool known;                         /* of every prompt what was computed before: constant now */
     int status;
     struct job *next_out, *next_fresh;
 
     /* the loop's */
     struct call *call;                  /* NULL: it is over */
-    bool streaming;
+    bool streaming, debug, told;        /* debug: wants to know that; it was told */
     struct buf rest;                    /* of a whole reply whose headers went early; from */
     size_t rest_at;                     /* rest_at on it waits for room, when it is resting */
     bool resting;
@@ -160,6 +166,9 @@ route_fn ask_chat, ask_completion, ask_embedding;
 /* The model of a request by name; adds x-croft-note.  False: *why. */
 bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_error *why);
 
+/* Whether a field of the request says yes: "x-croft-receipt: 1". */
+bool ask_wants(const struct call *c, const char *field);
+
 /* The model, or NULL and the call has its 503. */
 const struct serve_model *ask_ready(struct serve *s, struct call *c);
 
@@ -193,6 +202,11 @@ void maker_end(struct serve *s);
 /* As a receipt has them. */
 void receipt_sampler(struct buf *out, const struct sampler_options *o);
 const char *receipt_finish(enum wire_finish f);
+
+/* --- reuse.c: what was computed before ------------------------------------------------------- */
+
+/* Once, when it is known: to the client that asked, before or in its reply, and to the log. */
+void reuse_tell(struct job *j);
 
 /* --- prompt.c: messages and prompts to tokens ------------------------------------------------ */
 

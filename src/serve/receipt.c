@@ -219,19 +219,11 @@ void maker_end(struct serve *s)
 
 /* --- the header, the route ------------------------------------------------------------------- */
 
-static bool is_wanted(const struct call *c)
-{
-    struct piece p = head_find(call_head(c), "x-croft-receipt");
-
-    return p.at && p.len && !piece_is(p, "0") && !piece_is_nocase(p, "false") &&
-           !piece_is_nocase(p, "no");
-}
-
 enum err receipt_want(struct job *j)
 {
     struct piece body = call_body(j->call);
 
-    if (!j->s->m->about || !is_wanted(j->call))
+    if (!j->s->m->about || !ask_wants(j->call, "x-croft-receipt"))
         return OK;
     if (!(j->receipt = calloc(1, sizeof(*j->receipt))))
         return err_set(ERR_NOMEM, "SERVE-30", "no memory for a receipt");

@@ -107,7 +107,7 @@ void serve_deliver(void *arg)
         else
             s->outbox = j->next_out;
         struct buf out = j ? j->out : (struct buf){ 0 };
-        bool ended = j && j->ended, early = j && j->early;
+        bool ended = j && j->ended, early = j && j->early, known = j && j->known;
         int status = j ? j->status : 0;
         if (j) {
             j->out = (struct buf){ 0 };
@@ -116,6 +116,8 @@ void serve_deliver(void *arg)
         pthread_mutex_unlock(&s->lock);
         if (!j)
             return;
+        if (known && !j->told)
+            reuse_tell(j);
         if (ended && j->whole && j->receipt)
             receipt_keep(j);
         if (j->call && out.broken) {

@@ -130,7 +130,7 @@ static enum err write_done(struct job *j)
                                       .answer_tok = j->n_answer_tok,
                                       .think_tok = j->n_think_tok };
     for (size_t i = 0; i < j->n_asked; i++)
-        done.usage.cached_tok += j->asked[i].cached;
+        done.usage.cached_tok += j->asked[i].reuse.n;
     return e == OK ? wire_reply_event(&j->reply, &j->made, &done) : e;
 }
 
@@ -150,6 +150,12 @@ static void finish(struct job *j)
 
 /* --- tokens ---------------------------------------------------------------------------------- */
 
+static void see_reuse(struct seq *q)
+{
+    q->asked->reuse = stepper_reuse(q->ticket);
+    q->asked->known = true;
+}
+
 static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos, bool *go_on)
 {
     struct seq *q = arg;
@@ -160,7 +166,7 @@ static enum err on_token(void *arg, int32_t id, const float *logits, int64_t pos
 
     (void)pos;
     if (first && q->choice % (size_t)j->r.best_of == 0)
-        q->asked->cached = stepper_shared(q->ticket);
+        see_reuse(q);
     if (first && q->choice == 0) {
         pthread_mutex_lock(&s->lock);
         s->seen.first_s += serve_now(s) - j->begun;
@@ -189,7 +195,7 @@ static void on_hidden(void *arg, int64_t pos, const float *row)
     embed_add(q, pos, row);
     if (pos + 1 < (int64_t)q->asked->ids.n)
         return;
-    q->asked->cached = stepper_shared(q->ticket);
+    see_reuse(q);
     end_seq(q, WIRE_FINISH_STOP);
 }
 
@@ -302,14 +308,17 @@ static void count(struct serve *s, const struct job *j)
     n->n_prompt_tok += j->n_prompt_tok;
     n->n_answer_tok += j->n_answer_tok;
     for (size_t i = 0; i < j->n_asked; i++)
-        n->n_cached_tok += j->asked[i].cached;
+        n->n_cached_tok += j->asked[i].reuse.n;
 }
 
 /* Hand over what a job has; under the lock. */
 static void publish(struct serve *s, struct job *j, bool early)
 {
-    bool ended = j->n_ended == j->n_seq;
+    bool ended = j->n_ended == j->n_seq, known = true;
 
+    for (size_t i = 0; i < j->n_asked && !j->known; i++)
+        known = known && j->asked[i].known;
+    j->known = known;
     buf_add(&j->out, buf_text(&j->made), j->made.len);
     buf_cut(&j->made, 0);
     j->ended = ended;

@@ -392,6 +392,57 @@ def filling():
         check(s.complete(prompt="def f(", max_tokens=3, suffix="")["usage"]["prompt_tokens"] == len(ids[0]), "an empty one is none")
 
 
+def reuse():
+    """x-croft-debug: what of a prompt was computed before, at which byte and why no more."""
+    def chat(*texts):
+        roles = ("system", "user", "assistant", "user", "assistant")
+        return {"messages": [{"role": r, "content": t} for r, t in zip(roles, texts)], "max_tokens": 1, "temperature": 0}
+
+    def told(path, body, **fields):
+        _, got, reply = s.post(path, body, x_croft_debug="1", **fields)
+        usage = reply["usage"] if isinstance(reply, dict) and "usage" in reply else {}
+        line = got.get("x-croft-cache", "")
+        m = re.match(r"reused (\d+) of (\d+) tokens: (.*)", line)
+        check(m and (int(m[1]), int(m[2])) == (usage["prompt_tokens_details"]["cached_tokens"] if "prompt_tokens_details" in usage
+                                               else int(m[1]), usage["prompt_tokens"]), "as its usage says", line + str(reply)[:300])
+        return m[3] if m else line
+    long = "Once upon a time there was a little girl who had a red ball and a dog. "
+    model = with_template("tests/golden/qwen2-nano/model-f32.gguf", "serve-reuse.gguf", CHATML)
+    with Server(model, "--ctx-size", 1024, "--parallel", 4, "-v") as s:
+        check(told("/v1/chat/completions", chat("Be brief.", long)).startswith("nothing of this key"), "the first of its kind")
+        check(told("/v1/chat/completions", chat("Be brief.", long)) == "all that can be", "the same again")
+        got = told("/v1/chat/completions", chat("Be brief.", long[:40] + "cat" + long[43:]))
+        text = s.post("/apply-template", chat("Be brief.", long))[2]["prompt"]
+        at = text.index(long) + 40
+        m = re.fullmatch(r"what is kept goes on with another text, from token \d+, byte (\d+) \(byte (\d+) of segment (\d+), text\)", got)
+        check(m and at - 8 < int(m[1]) <= at and 32 < int(m[2]) <= 40, "at which byte a text differs", "%s, want %d" % (got, at))
+        got = told("/v1/chat/completions", chat("Be brief.", long, "Once"))
+        check(got.startswith("nothing that is kept goes on, from token"), "the next turn", got)
+        ids = s.post("/tokenize", {"content": long})[2]["tokens"]
+        got = told("/v1/completions", {"prompt": [ids], "max_tokens": 1})
+        check(re.fullmatch(r"what is kept goes on with another text, from token \d+", got), "of ids", got)
+        got = told("/v1/completions", {"prompt": long[:30] + "?", "max_tokens": 1})
+        check(re.search(r"another text, from token \d+, byte (\d+)$", got), "of a text", got)
+        got = told("/v1/completions", {"prompt": long, "max_tokens": 1, "echo": True, "logprobs": 1})
+        check(got == "the rows of all are wanted", "where nothing may be taken", got)
+        check("red ball" not in s.log() and s.log().count(": reused ") == 6, "the log says it, without a text", s.log()[-1500:])
+        c, r = s.stream("/v1/completions", {"prompt": long, "max_tokens": 4}, **{"x-croft-debug": "1"})
+        lines = r.read().decode().split("\n")
+        c.close()
+        check(sum(l.startswith(": x-croft-cache: reused ") for l in lines) == 1 and "data: [DONE]" in lines,
+              "in a stream it is a comment", str(lines)[:400])
+        _, got, _ = s.post("/v1/embeddings", {"input": [long, "A"]}, x_croft_debug="1")
+        check(got.get("x-croft-cache", "").startswith("prompt 0: reused "), "of embeddings", str(got))
+        check("x-croft-cache" not in s.post("/v1/completions", {"prompt": long, "max_tokens": 1})[1], "only who asks is told")
+    # pages for one context: what was asked first is given up
+    with Server(model, "--ctx-size", 256, "--parallel", 1) as s:
+        words = [("word %d " % i) * 30 for i in range(12)]
+        for w in words:
+            s.complete(prompt=w, max_tokens=1)
+        got = told("/v1/completions", {"prompt": words[0], "max_tokens": 1})
+        check(got.startswith("what was kept was given up for newer texts, from token"), "of a page that was given up", got)
+
+
 # --- limits and ends ------------------------------------------------------------------------------
 
 def leaving():
@@ -586,6 +637,7 @@ def main():
                   name + ": guesses are counted", str(n))
     thinking()
     filling()
+    reuse()
     leaving()
     overload()
     deadline()

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "engine/prefix.h"
+#include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,7 @@ Test(prefix, finds_the_longest_beginning_that_any_text_had)
         for (int k = 0; k < i; k++)
             want = agree(x, &t.text[k]) > want ? agree(x, &t.text[k]) : want;
         cr_assert_eq(find(x).n_tok, want, "text %d", i);
+        cr_assert_eq(find(x).end == PREFIX_WHOLE, want == x->n, "text %d", i);
         read_and_keep(x);
         cr_assert_eq(find(x).n_tok, x->n, "text %d is kept", i);
         cr_assert_eq(kv_pool_total(t.pool) - kv_pool_unused(t.pool), prefix_n_page(t.p));
@@ -154,5 +156,38 @@ Test(prefix, a_page_that_a_sequence_holds_is_given_up_but_not_free)
     cr_assert_eq(kv_pool_unused(t.pool), N_PAGE - 3);
     kv_view_release(t.pool, &v);
     cr_assert_eq(find(x).n_tok, 0);
+    end();
+}
+
+Test(prefix, says_why_a_text_is_not_found_further)
+{
+    struct text *x, *y;
+
+    begin();
+    x = &t.text[0];
+    y = &t.text[1];
+    *x = *y = (struct text){ .n = 200 };
+    for (int i = 0; i < TEXT_MAX; i++)
+        x->token[i] = y->token[i] = i;
+    cr_assert_eq(find(x).end, PREFIX_NONE);
+    read_and_keep(x);
+    cr_assert_eq(find(x).end, PREFIX_WHOLE);
+    y->n = 250;
+    cr_assert(find(y).end == PREFIX_ENDS && find(y).n_tok == 200);
+    y->token[150] = 7;
+    cr_assert(find(y).end == PREFIX_DIFFERS && find(y).n_tok == 150);
+    y->token[150] = 150;
+    y->kind[64] = TOK_SAMPLED;
+    cr_assert(find(y).end == PREFIX_KIND && find(y).n_tok == 64);
+    y->kind[64] = TOK_PROMPT;
+    y->owner.party = 3;
+    cr_assert_eq(find(y).end, PREFIX_NONE, "of others nothing is said");
+    cr_assert(prefix_drop(t.p) && prefix_drop(t.p));
+    cr_assert(find(x).end == PREFIX_GIVEN_UP && find(x).n_tok == 128);
+    read_and_keep(x);
+    cr_assert_eq(find(x).end, PREFIX_WHOLE);
+    while (prefix_drop(t.p))
+        ;
+    cr_assert(find(x).end == PREFIX_GIVEN_UP && find(x).n_tok == 0);
     end();
 }

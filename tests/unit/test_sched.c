@@ -497,3 +497,73 @@ Test(sched, a_prompt_that_can_never_fit_is_refused)
     sched_free(s);
     kv_pool_free(p);
 }
+
+/* A step, and the same token for all that ask. */
+static void go_on(struct sched *s, int32_t id)
+{
+    struct sched_step step;
+    bool again;
+
+    cr_assert(sched_plan(s, &step));
+    sched_computed(s);
+    for (int32_t i = 0; i < step.n_ask; i++)
+        cr_assert_eq(sched_push(s, step.ask[i], id, &again), OK);
+}
+
+Test(sched, waiting_costs_a_step_nothing)
+{
+    int32_t prompt[300] = { 1 }, other[300] = { 2 };
+    struct sched_request a = { .id = prompt, .n = 100 }, b = { .id = other, .n = 300 }, c = b;
+    struct sched_seq *q[3];
+    struct kv_pool *p;
+    struct sched *s = few(&p, 7);
+
+    c.n = 290;
+    cr_assert_eq(sched_add(s, &a, &q[0]), OK);
+    go_on(s, 5);
+    cr_assert_eq(sched_add(s, &b, &q[1]), OK);
+    cr_assert_eq(sched_add(s, &c, &q[2]), OK);
+    for (int i = 0; i < 200; i++)
+        go_on(s, 5);
+    cr_assert_eq(sched_n_waiting(s), 2, "there are no pages for them");
+    cr_assert_eq(sched_counts(s).n_lookup, 2, "the first that waits is looked up once: %lld",
+                 (long long)sched_counts(s).n_lookup);
+    sched_cancel(s, q[0]);
+    go_on(s, 5);
+    cr_assert_eq(sched_n_waiting(s), 1, "and again when something ended");
+    cr_assert_eq(sched_counts(s).n_lookup, 4);
+    go_on(s, 5);
+    cr_assert_eq(sched_n_waiting(s), 0, "the last takes over what the other has read");
+    cr_assert_eq(sched_counts(s).n_lookup, 5, "%lld", (long long)sched_counts(s).n_lookup);
+    cr_assert_eq(sched_reuse(q[2]).n, 289);
+    sched_free(s);
+    kv_pool_free(p);
+}
+
+Test(sched, says_what_was_computed_before_and_why_no_more)
+{
+    int32_t prompt[200] = { 1 };
+    struct sched_request r = { .id = prompt, .n = 200 };
+    struct sched_seq *q;
+    struct kv_pool *p;
+    struct sched *s = few(&p, 40);
+
+    cr_assert_eq(sched_add(s, &r, &q), OK);
+    go_on(s, 5);
+    cr_assert(sched_reuse(q).n == 0 && sched_reuse(q).end == PREFIX_NONE);
+    prompt[150] = 9;
+    cr_assert_eq(sched_add(s, &r, &q), OK);
+    go_on(s, 5);
+    cr_assert(sched_reuse(q).n == 150 && sched_reuse(q).end == PREFIX_DIFFERS, "of one that runs");
+    sched_end(s, q);
+    prompt[170] = 9;
+    cr_assert_eq(sched_add(s, &r, &q), OK);
+    go_on(s, 5);
+    cr_assert(sched_reuse(q).n == 170 && sched_reuse(q).end == PREFIX_DIFFERS, "of what is kept");
+    r.all_logits = true;
+    cr_assert_eq(sched_add(s, &r, &q), OK);
+    go_on(s, 5);
+    cr_assert(sched_reuse(q).n == 0 && sched_reuse(q).told);
+    sched_free(s);
+    kv_pool_free(p);
+}
