@@ -30,6 +30,7 @@ struct serving {
     struct stepper *stepper;
     struct access *log;
     char *id;
+    struct serve_adapter *named;        /* of the model's, [l.n_named] */
     const char **list[4];               /* of the options that are lists */
 };
 
@@ -129,6 +130,25 @@ static enum err read_style(struct serving *v)
     return e;
 }
 
+static enum err read_adapters(struct serving *v)
+{
+    v->named = calloc((size_t)v->l.n_named + 1, sizeof(*v->named));
+    if (!v->named)
+        return err_set(ERR_NOMEM, "SERVE-64", "no memory for names of adapters");
+    for (int i = 0; i < v->l.n_named; i++) {
+        const struct lora_named *from = &v->l.named[i];
+        bool taken = !strcmp(from->name, v->id);
+        for (int k = 0; k < v->so.n_alias; k++)
+            taken = taken || !strcmp(from->name, v->so.alias[k]);
+        if (taken)
+            return err_set(ERR_ARG, "SERVE-65", "--lora %.60s=FILE: the model itself is called so; "
+                           "choose another name", from->name);
+        v->named[i] = (struct serve_adapter){ .name = from->name, .mix = from->mix };
+        sha256_hex(v->named[i].sha256, from->identity);
+    }
+    return OK;
+}
+
 /* For receipts; the loaded model is constant by now. */
 static enum err about(void *arg, bool (*go_on)(void *arg), void *go_on_arg, json_t **out)
 {
@@ -148,10 +168,13 @@ static enum err answer(struct serving *v)
     int64_t parallel = opt_int(v->o, OPT_serve_parallel);
     enum err e, e_run;
 
+    v->l.may_name = true;
     progress_watch(on_loading, v->s);
     e = load_open(&v->l, v->o, true, load_rows_many(v->o, parallel));
     progress_watch(NULL, NULL);
 
+    if (e == OK)
+        e = read_adapters(v);
     if (e == OK)
         e = read_style(v);
     if (e == OK)
@@ -165,6 +188,8 @@ static enum err answer(struct serving *v)
         m.n_vocab = model_info(v->l.model)->n_vocab;
         m.n_embd = model_info(v->l.model)->n_embd;
         m.adapter = v->l.mix;
+        m.named = v->named;
+        m.n_named = v->l.n_named;
         m.about = about;
         m.about_arg = v;
         say_where(v, m.n_ctx);
@@ -199,6 +224,7 @@ enum err cmd_serve(struct opt_set *o)
     load_close(&v.l);
     for (int i = 0; i < 4; i++)
         free(v.list[i]);
+    free(v.named);
     free(v.id);
     return e;
 }

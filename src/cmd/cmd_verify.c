@@ -28,6 +28,8 @@ struct verify {
     struct prompt_style style;
     struct serve_model m;
     json_t *ours;                       /* what this program says of itself */
+    json_t *adapter;                    /* of it, what the adapters without a name are */
+    int32_t mix;                        /* these */
     int64_t need, n_receipt, n_bad, n_tok;
     struct progress progress;
     struct err_record first;            /* of those that failed */
@@ -140,12 +142,40 @@ static enum err look(struct verify *v, const json_t *r, int64_t line)
 
 /* --- with it --------------------------------------------------------------------------------- */
 
+/* The adapters of --lora that a receipt is of, those of a name where it has their sum, and a
+ * session with them. */
+static enum err take_adapter(struct verify *v, const json_t *r)
+{
+    const char *sum = json_string_value(json_object_get(r, "adapter"));
+    json_t *says = json_incref(v->adapter);
+    int32_t mix = v->mix;
+    char hex[SHA256_HEX_BYTES];
+
+    for (int i = 0; i < v->l.n_named && sum; i++) {
+        sha256_hex(hex, v->l.named[i].identity);
+        if (strcmp(hex, sum))
+            continue;
+        json_decref(says);
+        says = json_string(hex);
+        mix = v->l.named[i].mix;
+        break;
+    }
+    if (!says || json_object_set_new(v->ours, "adapter", says))
+        return err_set(ERR_NOMEM, "VERIFY-08", "no memory for the sum of an adapter");
+    if (mix == v->l.mix)
+        return OK;
+    v->l.mix = mix;
+    return load_session(&v->l, v->o, v->need, (int32_t)opt_int(v->o, OPT_batch_size));
+}
+
 static enum err replay(struct verify *v, const json_t *r, int64_t *n_tok)
 {
     bool other_build = false;
     struct buf build = { 0 };
-    enum err e = receipt_compare(r, v->ours, &other_build);
+    enum err e = take_adapter(v, r);
 
+    if (e == OK)
+        e = receipt_compare(r, v->ours, &other_build);
     if (e == OK)
         e = receipt_replay(&v->m, v->l.session, r, n_tok);
     receipt_build_text(&build, r);
@@ -178,8 +208,10 @@ static enum err open_model(struct verify *v, const char *name)
 {
     bool exact = opt_flag(v->o, OPT_exact);
     enum chat_format format = CHAT_NONE;
-    enum err e = load_open_named(&v->l, v->o, name, true, (int32_t)opt_int(v->o, OPT_batch_size));
+    enum err e;
 
+    v->l.may_name = true;
+    e = load_open_named(&v->l, v->o, name, true, (int32_t)opt_int(v->o, OPT_batch_size));
     if (e == OK)
         e = load_adapters(&v->l, v->o);
     if (e == OK)
@@ -192,6 +224,8 @@ static enum err open_model(struct verify *v, const char *name)
         e = load_session(&v->l, v->o, v->need, (int32_t)opt_int(v->o, OPT_batch_size));
     if (e == OK)
         e = receipt_about(&v->ours, &v->l, name, exact, go_on, NULL);
+    v->mix = v->l.mix;
+    v->adapter = json_incref(json_object_get(v->ours, "adapter"));
     v->m = (struct serve_model){ .tok = v->l.tok, .chat = v->style.chat, .adapter = v->l.mix };
     if (e == OK)
         v->m.n_vocab = model_info(v->l.model)->n_vocab;
@@ -229,6 +263,7 @@ enum err cmd_verify(struct opt_set *o)
     if (e == OK)
         e = verdict(&v);
     json_decref(v.ours);
+    json_decref(v.adapter);
     prompt_style_release(&v.style);
     load_close(&v.l);
     free(v.name);

@@ -88,7 +88,7 @@ enum err load_open_named(struct loaded *l, struct opt_set *o, const char *name, 
     int asked = l->n_thread;
     enum err e;
 
-    *l = (struct loaded){ .mtp = mo.mtp, .mtp_input = mo.mtp_input };
+    *l = (struct loaded){ .mtp = mo.mtp, .mtp_input = mo.mtp_input, .may_name = l->may_name };
     e = choose_isa(&l->isa, o);
     if (e == OK)
         e = choose_kv(&l->kv_type, o);

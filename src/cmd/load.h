@@ -22,6 +22,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Adapters under a name, beside those without one: as the model numbers them, what they are. */
+struct lora_named { char *name; int32_t mix; uint8_t identity[SHA256_BYTES]; };
+
 /* A zeroed struct is nothing loaded.  Read what you like, change nothing. */
 struct loaded {
     char *path;
@@ -32,15 +35,17 @@ struct loaded {
     struct session *session;            /* NULL until load_session() */
     struct adapter **adapter;           /* [n_adapter], of --lora */
     int n_adapter;
-    int32_t mix;                        /* all of them, as the model numbers them; 0: none */
-    uint8_t adapter_identity[SHA256_BYTES];     /* of all of them, with their scales, in order;
-                                                   zeros: none */
+    int32_t mix;                        /* those without a name, as the model numbers it; 0: none */
+    uint8_t adapter_identity[SHA256_BYTES];     /* of these, with their scales, in order; zeros:
+                                                   none */
+    struct lora_named *named;           /* [n_named], of --lora NAME=FILE, in order */
+    int n_named;
     struct speculate *spec;             /* NULL until load_draft() */
     struct loaded *draft;               /* the model of --draft-model; NULL: none */
     enum qtype kv_type;
     unsigned isa;
     int n_thread;                       /* these: see load_open() */
-    bool mtp;
+    bool mtp, may_name;
     enum mtp_input mtp_input;
 };
 
@@ -48,7 +53,7 @@ struct loaded {
  * The weights are packed into memory, or a cold file that fits in it is read, with progress.
  * `batch_max` is the most rows a step may take.  l->n_thread says how many threads: 0 as
  * --threads says, LOAD_THREADS_DEFAULT for a command without that option; l->mtp and l->mtp_input
- * are those of struct model_options.  On failure *l is zeroed.
+ * are those of struct model_options; l->may_name: --lora may give names.  On failure *l is zeroed.
  * Errors: those of model_path_find, weights_open, tokenizer_new, model_open; ARG (an
  * instruction set this CPU lacks), STOPPED. */
 enum { LOAD_THREADS_DEFAULT = -1 };

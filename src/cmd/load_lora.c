@@ -1,4 +1,5 @@
-/* load_lora.c - the adapters that --lora names: opened, and made one combination of the model. */
+/* load_lora.c - the adapters that --lora names: opened, and made combinations of the model: one of
+ * all without a name, and for each name one of these and its own. */
 #include "cmd/load.h"
 
 #include "base/sha256.h"
@@ -64,20 +65,39 @@ static enum err check_finite(const struct adapter *a)
     return e;
 }
 
-static enum err open_one(struct loaded *l, const char *text, struct model_lora *part)
+/* One of --lora: an adapter, and the name it is for; NULL: it always applies. */
+struct item { struct model_lora part; char *name; };
+
+/* Bytes of the name in "NAME=FILE"; 0: none, as where a file is called so. */
+static size_t name_bytes(const char *path)
+{
+    const char *sign = strchr(path, '=');
+    size_t n = sign ? (size_t)(sign - path) : 0;
+
+    return n && !memchr(path, '/', n) && access(path, F_OK) ? n : 0;
+}
+
+static enum err open_one(struct loaded *l, const char *text, struct item *item)
 {
     char *path;
-    enum err e = parse_lora(text, &path, &part->scale);
+    enum err e = parse_lora(text, &path, &item->part.scale);
+    size_t n = e == OK ? name_bytes(path) : 0;
 
+    if (n && !l->may_name)
+        e = err_set(ERR_ARG, "LOAD-14", "--lora %s: names of adapters are for croft serve and "
+                    "croft verify; give FILE or FILE:SCALE", text);
+    else if (n && !(item->name = strndup(path, n)))
+        e = err_set(ERR_NOMEM, "LOAD-15", "no memory for the name of an adapter");
     if (!e)
-        e = adapter_open(&l->adapter[l->n_adapter], path);
+        e = adapter_open(&l->adapter[l->n_adapter], n ? path + n + 1 : path);
     if (!e) {
-        part->adapter = l->adapter[l->n_adapter++];
-        e = check_finite(part->adapter);
+        item->part.adapter = l->adapter[l->n_adapter++];
+        e = check_finite(item->part.adapter);
     }
     if (!e)
-        term_verbose("%s: %llu weights changed, scale %g", path,
-                     (unsigned long long)part->adapter->n_pair, (double)part->scale);
+        term_verbose("%s: %llu weights changed, scale %g%s%s", n ? path + n + 1 : path,
+                     (unsigned long long)item->part.adapter->n_pair, (double)item->part.scale,
+                     n ? ", as model " : "", n ? item->name : "");
     free(path);
     return e;
 }
@@ -101,23 +121,65 @@ static bool sum_identity(uint8_t out[SHA256_BYTES], const struct model_lora *par
     return ok;
 }
 
-enum err load_adapters(struct loaded *l, const struct opt_set *o)
+/* Those without a name, and with it those of `name`, in their order. */
+static enum err combine(struct loaded *l, const struct item *item, int n, const char *name,
+                        int32_t *mix, uint8_t identity[SHA256_BYTES])
 {
-    int n = opt_list_n(o, OPT_lora);
     struct model_lora *part = calloc((size_t)n + 1, sizeof(*part));
-    enum err e = OK;
+    int n_part = 0;
+    enum err e = part ? OK : err_set(ERR_NOMEM, "LOAD-12", "no memory for %d adapters", n);
 
-    l->adapter = calloc((size_t)n + 1, sizeof(struct adapter *));
-    if (!part || !l->adapter)
-        e = err_set(ERR_NOMEM, "LOAD-12", "no memory for %d adapters", n);
     for (int i = 0; i < n && !e; i++)
-        e = open_one(l, opt_list(o, OPT_lora, i), &part[i]);
-    if (!e && n)
-        e = model_add_adapters(l->model, part, n, &l->mix);
-    if (!e && n && !sum_identity(l->adapter_identity, part, n))
+        if (!item[i].name || (name && !strcmp(name, item[i].name)))
+            part[n_part++] = item[i].part;
+    if (!e && n_part)
+        e = model_add_adapters(l->model, part, n_part, mix);
+    if (!e && n_part && !sum_identity(identity, part, n_part))
         e = err_set(ERR_NOMEM, "LOAD-13", "no memory to tell which adapters these are; close other "
                     "programs");
     free(part);
+    return e;
+}
+
+/* A combination for each name, once. */
+static enum err combine_named(struct loaded *l, struct item *item, int n)
+{
+    enum err e = OK;
+
+    for (int i = 0; i < n && !e; i++) {
+        struct lora_named *to = &l->named[l->n_named];
+        int k = 0;
+        while (k < l->n_named && (!item[i].name || strcmp(l->named[k].name, item[i].name)))
+            k++;
+        if (!item[i].name || k < l->n_named)
+            continue;
+        e = combine(l, item, n, item[i].name, &to->mix, to->identity);
+        if (!e && !(to->name = strdup(item[i].name)))
+            e = err_set(ERR_NOMEM, "LOAD-16", "no memory for the name of an adapter");
+        l->n_named += !e;
+    }
+    return e;
+}
+
+enum err load_adapters(struct loaded *l, const struct opt_set *o)
+{
+    int n = opt_list_n(o, OPT_lora);
+    struct item *item = calloc((size_t)n + 1, sizeof(*item));
+    enum err e = OK;
+
+    l->adapter = calloc((size_t)n + 1, sizeof(struct adapter *));
+    l->named = calloc((size_t)n + 1, sizeof(*l->named));
+    if (!item || !l->adapter || !l->named)
+        e = err_set(ERR_NOMEM, "LOAD-17", "no memory for %d adapters", n);
+    for (int i = 0; i < n && !e; i++)
+        e = open_one(l, opt_list(o, OPT_lora, i), &item[i]);
+    if (!e)
+        e = combine(l, item, n, NULL, &l->mix, l->adapter_identity);
+    if (!e)
+        e = combine_named(l, item, n);
+    for (int i = 0; i < n && item; i++)
+        free(item[i].name);
+    free(item);
     return e;
 }
 
@@ -125,5 +187,8 @@ void load_close_adapters(struct loaded *l)
 {
     for (int i = 0; i < l->n_adapter; i++)
         adapter_free(l->adapter[i]);
+    for (int i = 0; i < l->n_named; i++)
+        free(l->named[i].name);
     free(l->adapter);
+    free(l->named);
 }

@@ -15,7 +15,7 @@ static json_t *adapter_json(const struct loaded *l)
 {
     char hex[SHA256_HEX_BYTES];
 
-    if (!l->n_adapter)
+    if (!l->mix)
         return json_null();
     sha256_hex(hex, l->adapter_identity);
     return json_string(hex);

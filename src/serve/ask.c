@@ -79,25 +79,42 @@ static bool is_ours(const struct serve *s, const char *name)
     return ours;
 }
 
-bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_error *why)
+const struct serve_adapter *ask_adapter(const struct serve *s, struct piece name)
 {
+    for (int i = 0; i < s->m->n_named; i++)
+        if (piece_is(name, s->m->named[i].name))
+            return &s->m->named[i];
+    return NULL;
+}
+
+const char *ask_name(const struct job *j)
+{
+    return j->adapter ? j->adapter->name : j->s->o.id;
+}
+
+/* The model of a request by name: the model, an adapter of it, or the model with a note.  False:
+ * j->why. */
+static bool find_model(struct job *j)
+{
+    const char *name = j->r.model.at;
+    struct serve *s = j->s;
     struct buf note = { 0 };
     char shown[65];
     size_t n = 0;
 
-    if (is_ours(s, name))
+    if (is_ours(s, name) || (j->adapter = ask_adapter(s, (struct piece){ name, strlen(name) })))
         return true;
     for (; name[n] && n < sizeof(shown) - 1; n++)
         shown[n] = name[n] > ' ' && name[n] < 0x7f && name[n] != '"' ? name[n] : '?';
     shown[n] = '\0';
     if (s->o.strict_models) {
-        wire_error_set(why, WIRE_E_NO_MODEL, "model", "The model '%s' does not exist; there is "
+        wire_error_set(&j->why, WIRE_E_NO_MODEL, "model", "The model '%s' does not exist; there is "
                        "'%s'.", shown, s->o.id);
         return false;
     }
     buf_printf(&note, "model %s is not here; %s answers", shown, s->o.id);
-    call_header(c, "x-croft-note", buf_text(&note));
-    term_verbose("request %s: %s", call_id(c), buf_text(&note));
+    call_header(j->call, "x-croft-note", buf_text(&note));
+    term_verbose("request %s: %s", call_id(j->call), buf_text(&note));
     buf_release(&note);
     return true;
 }
@@ -337,7 +354,7 @@ static enum err understand(struct job *j, const struct wire_dialect *d)
     enum err e = wire_parse(&j->r, &j->why, d, body.at, body.len);
 
     j->parsed = e == OK;
-    if (e == OK && !ask_model(j->s, j->call, j->r.model.at, &j->why))
+    if (e == OK && !find_model(j))
         e = err_set(ERR_ARG, "SERVE-20", "no such model");
     if (e == OK)
         e = job_make(j);
@@ -392,7 +409,7 @@ static bool name_reply(struct job *j)
 static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
 {
     struct job *j = calloc(1, sizeof(*j));
-    struct wire_about about = { .model = s->o.id, .fingerprint = s->o.fingerprint,
+    struct wire_about about = { .fingerprint = s->o.fingerprint,
                                 .created = (int64_t)time(NULL) };
     enum err e;
 
@@ -405,8 +422,9 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
     j->call = c;
     j->begun = serve_now(s);
     j->due = j->begun + s->o.deadline_s;
-    about.id = j->id;
     e = understand(j, d);
+    about.id = j->id;
+    about.model = ask_name(j);
     if (e == OK && !name_reply(j))
         e = err_set(ERR_IO, "SERVE-21", "the system gives no random numbers");
     if (e == OK && !j->embeds && (e = wire_reply_init(&j->reply, &j->r, &about)))

@@ -77,7 +77,7 @@ enum err embed_write(struct job *j)
     for (size_t i = 0; i < j->n_seq && e == OK; i++)
         e = write_vector(vector + i * (size_t)n_dim, j->seq[i].sum, n_dim);
     if (e == OK) {
-        wire_embeddings_write(&j->made, j->s->o.id, vector, j->n_seq, (size_t)n_dim,
+        wire_embeddings_write(&j->made, ask_name(j), vector, j->n_seq, (size_t)n_dim,
                               j->n_prompt_tok, j->r.base64);
         e = buf_ok(&j->made);
     }

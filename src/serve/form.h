@@ -60,6 +60,7 @@ struct wish { struct buf body; char key[KEY_ID_MAX + 1]; };
 struct job {
     struct serve *s;
     struct wire_request r;
+    const struct serve_adapter *adapter;        /* that was asked for by name; NULL: none */
     struct wire_reply reply;
     struct wire_error why;              /* of a failed one */
     struct gate_pass pass;
@@ -163,8 +164,11 @@ void refuse_why(struct wire_error *why, enum err e, const char *param);
 
 route_fn ask_chat, ask_completion, ask_embedding;
 
-/* The model of a request by name; adds x-croft-note.  False: *why. */
-bool ask_model(struct serve *s, struct call *c, const char *name, struct wire_error *why);
+/* Of the model: an adapter of that name, NULL: there is none. */
+const struct serve_adapter *ask_adapter(const struct serve *s, struct piece name);
+
+/* What answers a request is called. */
+const char *ask_name(const struct job *j);
 
 /* Whether a field of the request says yes: "x-croft-receipt: 1". */
 bool ask_wants(const struct call *c, const char *field);

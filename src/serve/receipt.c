@@ -101,6 +101,10 @@ static json_t *answer_json(const struct job *j)
                       "request", buf_text(&j->receipt->body), j->receipt->body.len, "sampler",
                       buf_text(&sampler), "seed", (json_int_t)j->sampling.seed, "prompts", prompts,
                       "answers", answers);
+    if (o && j->adapter && json_object_set_new(o, "adapter", json_string(j->adapter->sha256))) {
+        json_decref(o);
+        o = NULL;
+    }
     json_decref(prompts);
     json_decref(answers);
     buf_release(&sampler);
@@ -238,7 +242,7 @@ static void reply_receipt(struct call *c, const struct receipt *r, json_t *made_
     json_t *o = json_loads(r->text, 0, NULL);
     char sum[SHA256_HEX_BYTES], *text = NULL;
 
-    if (o && !json_object_update(o, made_by) && receipt_sum(o, sum) &&
+    if (o && !json_object_update_missing(o, made_by) && receipt_sum(o, sum) &&
         !json_object_set_new(o, "sha256", json_string(sum)))
         text = json_string_new(o, JSON_COMPACT);
     json_decref(o);

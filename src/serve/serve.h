@@ -9,6 +9,7 @@
 #ifndef SERVE_SERVE_H
 #define SERVE_SERVE_H
 
+#include "base/sha256.h"
 #include "engine/stepper.h"
 #include "http/access.h"
 #include "text/chat.h"
@@ -37,6 +38,9 @@ struct serve_options {
  * first one. */
 enum serve_pool { SERVE_POOL_LAST, SERVE_POOL_MEAN, SERVE_POOL_CLS };
 
+/* Adapters as a model of their own: what requests call it, as rows name it, its SHA-256. */
+struct serve_adapter { const char *name; int32_t mix; char sha256[SHA256_HEX_BYTES]; };
+
 /* What receipts say of program, arithmetic, weights and adapter: *out, an object, is yours.  Called
  * once, on a thread of its own, when the first receipt is asked for; false of go_on ends it.
  * Errors: STOPPED, NOMEM. */
@@ -50,6 +54,8 @@ struct serve_model {
     const struct chat *chat;            /* NULL: a model without a chat format */
     int64_t n_ctx, created;
     int32_t n_vocab, n_embd, adapter;
+    const struct serve_adapter *named;  /* [n_named] */
+    int n_named;
     enum serve_pool pool;
     const char *day;                    /* "2026-01-31": what templates are told; NULL: today */
     serve_about_fn *about;              /* NULL: no receipts */

@@ -25,10 +25,12 @@ void small_models(struct call *c, void *arg)
     struct serve *s = arg;
     struct wire_model *list;
     struct buf body = { 0 };
+    int n;
 
     if (!ask_ready(s, c))
         return;
-    list = calloc((size_t)s->o.n_alias + 1, sizeof(*list));
+    n = 1 + s->o.n_alias;
+    list = calloc((size_t)(n + s->m->n_named), sizeof(*list));
     if (!list) {
         call_fail(c, FAULT_memory);
         return;
@@ -36,7 +38,9 @@ void small_models(struct call *c, void *arg)
     list[0] = row(s, s->o.id);
     for (int i = 0; i < s->o.n_alias; i++)
         list[i + 1] = row(s, s->o.alias[i]);
-    wire_models_write(&body, list, (size_t)s->o.n_alias + 1);
+    for (int i = 0; i < s->m->n_named; i++)
+        list[n++] = row(s, s->m->named[i].name);
+    wire_models_write(&body, list, (size_t)n);
     free(list);
     reply(c, 200, &body);
 }
@@ -54,6 +58,8 @@ void small_model(struct call *c, void *arg)
         return;
     for (int i = 0; i < s->o.n_alias && !found; i++)
         found = piece_is(id, s->o.alias[i]) ? s->o.alias[i] : NULL;
+    if (!found && ask_adapter(s, id))
+        found = ask_adapter(s, id)->name;
     if (!found) {
         wire_error_set(&why, WIRE_E_NO_MODEL, "model", "The model does not exist; there is '%s'.",
                        s->o.id);

@@ -237,7 +237,8 @@ static void begin_seq(struct serve *s, struct seq *q)
     struct sampler_options sampling = j->sampling;
     bool tells = j->r.echo && j->r.logprobs;
     struct stepper_request r = { .id = q->asked->ids.id, .kind = q->asked->kind,
-                                 .n = (int64_t)q->asked->ids.n, .adapter = s->model->adapter,
+                                 .n = (int64_t)q->asked->ids.n,
+                                 .adapter = j->adapter ? j->adapter->mix : s->model->adapter,
                                  .sampling = &sampling, .token = on_token, .arg = q,
                                  .party = j->pass.party, .prompt = tells ? on_prompt : NULL,
                                  .hidden = j->embeds ? on_hidden : NULL,

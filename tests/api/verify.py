@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[0] = os.path.join(HERE, "../lib")
@@ -158,6 +159,62 @@ def adapters():
     differs(r, "not without it", "RECEIPT-03", args=(model,))
 
 
+def named():
+    """Adapters under names are models of their own: in company, for sharing, and to verify."""
+    lora, model, options = LLAMA + "/lora/adapter.gguf", LLAMA + "/model-f32.gguf", ("--temp", "0", "--raw", "-n", 12)
+    names = ("--lora", "poet=" + lora, "--lora", "loud=%s/lora:2" % LLAMA)
+    ask = {"prompt": "The ship that he had seen in the night was gone when the sun came up", "max_tokens": 12, "temperature": 0}
+    want = {None: croft.run(["run", model, ask["prompt"], *options], env=ENV).stdout}
+    for name, arg in (("poet", lora), ("loud", LLAMA + "/lora:2")):
+        want[name] = croft.run(["run", model, ask["prompt"], *options, "--lora", arg], env=ENV).stdout
+    check(len(set(want.values())) == 3, "three models say three things", str(want))
+    made, lock = [], threading.Lock()
+    with serving.Server(model, "--ctx-size", 256, "--parallel", 6, "--alias", "base", *names, env=ENV) as s:
+        ids = [m["id"] for m in json.loads(s.ask("GET", "/v1/models")[2])["data"]]
+        check(ids[-2:] == ["poet", "loud"] and len(ids) == 4, "they are listed", str(ids))
+        check(json.loads(s.ask("GET", "/v1/models/poet")[2])["id"] == "poet", "and there by their names")
+
+        def client(name):
+            reply, r = one(s, dict(ask, model=name))
+            with lock:
+                made.append((name, reply, r))
+        threads = [threading.Thread(target=client, args=(n,)) for n in ("poet", "base", "loud") * 4]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for name, reply, r in made:
+            key = None if name == "base" else name
+            check(reply["choices"][0]["text"] + "\n" == want[key], "%s says what it says alone" % name, str((reply, want[key])))
+            check(reply["model"] == (key or ids[0]) and (r["adapter"] is None) == (key is None), "and its name", str(reply)[:300])
+        fresh = dict(ask, prompt="A letter lay on the table, and nobody knew who had brought it there")
+        told = [s.ask("POST", "/v1/completions", dict(fresh, model=m), {"x-croft-debug": "1"})[1]["x-croft-cache"]
+                for m in ("base", "poet", "poet", "loud", "base")]
+        end = [t.split(": ", 1)[1].split(",")[0] for t in told]
+        check(end[2] == end[4] == "all that can be" and "all that can be" not in (end[0], end[1], end[3]),
+              "prompts are used again for each by itself", str(told))
+        vectors = [json.loads(s.ask("POST", "/v1/embeddings", {"input": "A ship", "model": m})[2]) for m in ("base", "poet")]
+        check(vectors[1]["model"] == "poet" and vectors[0]["data"] != vectors[1]["data"], "embeddings of its own")
+    receipts = [r for _, _, r in made]
+    p = verify(receipts, model, *names)
+    check(p.returncode == 0 and p.stdout.count("is the same") == 12, "all are made again", p.stdout + p.stderr)
+    poet = next(r for n, _, r in made if n == "poet")
+    check(verify(poet, model, "--lora", lora).returncode == 0, "one also with its adapter alone")
+    differs(poet, "not without it", "RECEIPT-03", args=(model,))
+    differs(poet, "nor with another", "RECEIPT-03", args=(model, "--lora", "poet=%s:0.5" % lora))
+    base = next(r for n, _, r in made if n == "base")
+    differs(summed(dict(base, adapter=poet["adapter"])), "nor the base's tokens by it", "REPLAY-07", args=(model, *names))
+    with serving.Server(model, "--ctx-size", 256, "--lora", lora, "--lora", "both=" + lora, env=ENV) as s:
+        both = one(s, dict(ask, model="both"))[0]["choices"][0]["text"]
+        check(one(s, ask)[0]["choices"][0]["text"] + "\n" == want["poet"], "one without a name always applies")
+    two = croft.run(["run", model, ask["prompt"], *options, "--lora", lora, "--lora", lora], env=ENV).stdout
+    check(both + "\n" == two, "also beside a named one", str((both, two)))
+    p = croft.run(["run", model, "x", "--lora", "poet=" + lora], env=ENV)
+    check(p.returncode == 2 and "E-LOAD-14" in p.stderr, "names are for the server", p.stderr)
+    p = croft.run(["serve", model, "--port", 0, "--alias", "poet", *names], env=ENV)
+    check(p.returncode == 2 and "E-SERVE-65" in p.stderr, "a name that is taken", p.stderr)
+
+
 def company(name, model, options, n, n_vocab):
     asks = [serving.mix(i, n_vocab) for i in range(n)]
     with serving.Server(model, "--ctx-size", 256, "--parallel", 8, *options, env=ENV) as s:
@@ -216,6 +273,7 @@ def main():
     changes(r)
     levels()
     adapters()
+    named()
     chats()
     dated()
     keys()
