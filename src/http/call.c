@@ -96,6 +96,7 @@ static void put(struct conn *c, const void *bytes, size_t len)
 {
     if (!c->doomed && len && evbuffer_add(bufferevent_get_output(c->bev), bytes, len))
         conn_doom(c);
+    conn_shed(c->s);
 }
 
 /* The head of a reply; `more` are its own lines, each with its end. */

@@ -74,6 +74,23 @@ bool conn_idle(const struct conn *c)
            evbuffer_get_length(bufferevent_get_input(c->bev)) == 0;
 }
 
+void conn_shed(struct server *s)
+{
+    struct conn *most = NULL;
+    size_t sum = 0;
+
+    if (s->output_bytes <= s->o.limits.output_total_max)
+        return;
+    for (struct conn *c = s->conns; c; c = c->next) {
+        if (c->doomed)
+            continue;
+        sum += waiting(c);
+        most = !most || waiting(c) > waiting(most) ? c : most;
+    }
+    if (most && sum > s->o.limits.output_total_max)
+        conn_doom(most);
+}
+
 static void await_head(struct conn *c)
 {
     c->state = CONN_HEAD;
@@ -431,6 +448,8 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
     size_t len = evbuffer_get_length(out);
 
     c->sent += info->n_deleted;
+    c->s->output_bytes += info->n_added;
+    c->s->output_bytes -= info->n_deleted;
     if (len == 0)
         c->write_due = 0;
     else if (c->write_due == 0)
@@ -443,6 +462,7 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
 
 void conn_free(struct conn *c)
 {
+    c->s->output_bytes -= waiting(c);
     evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
     forget_call(c);
     bufferevent_free(c->bev);

@@ -7,17 +7,39 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+/* Descriptors for all else; connections where the process has few. */
+enum { CONN_MANY = 4096, CONN_SPARE = 128, CONN_FEW = 64 };
+
+/* Connections that the process can have, with as many descriptors as it is allowed. */
+static int conn_room(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r))
+        return CONN_FEW;
+    if (r.rlim_cur < r.rlim_max && r.rlim_cur < CONN_MANY + CONN_SPARE) {
+        r.rlim_cur = r.rlim_max < CONN_MANY + CONN_SPARE ? r.rlim_max : CONN_MANY + CONN_SPARE;
+        if (setrlimit(RLIMIT_NOFILE, &r) || getrlimit(RLIMIT_NOFILE, &r))
+            return CONN_FEW;
+    }
+    if (r.rlim_cur >= CONN_MANY + CONN_SPARE)
+        return CONN_MANY;
+    return r.rlim_cur > CONN_FEW + CONN_SPARE ? (int)r.rlim_cur - CONN_SPARE : CONN_FEW;
+}
 
 static void set_defaults(struct server_limits *l)
 {
     static const struct server_limits usual = {
-        .conn_max = 1024, .idle_ms = 75000, .head_ms = 10000, .body_ms = 30000, .write_ms = 30000,
+        .idle_ms = 75000, .head_ms = 10000, .body_ms = 30000, .write_ms = 30000,
         .rate_min = 1024, .beat_ms = 10000, .linger_ms = 2000, .output_high = 24 << 10,
-        .output_max = 256 << 10, .body_total_max = (size_t)256 << 20, .post_max = 4096,
+        .output_max = 256 << 10, .output_total_max = (size_t)256 << 20,
+        .body_total_max = (size_t)256 << 20, .post_max = 4096,
     };
 #define USUAL(field) l->field = l->field ? l->field : usual.field
-    USUAL(conn_max);
+    l->conn_max = l->conn_max ? l->conn_max : conn_room();
     USUAL(idle_ms);
     USUAL(head_ms);
     USUAL(body_ms);
@@ -27,6 +49,7 @@ static void set_defaults(struct server_limits *l)
     USUAL(linger_ms);
     USUAL(output_high);
     USUAL(output_max);
+    USUAL(output_total_max);
     USUAL(body_total_max);
     USUAL(post_max);
 #undef USUAL

@@ -16,12 +16,14 @@ struct server;
 
 /* Zero means the default, which stands behind each. */
 struct server_limits {
-    int conn_max;                       /* 1024; a few more are told 503, the rest are closed */
+    int conn_max;                       /* 4096, or what the descriptors of the process allow; a
+                                           few more are told 503, the rest are closed */
     int idle_ms, head_ms, body_ms;      /* 75 s between requests, 10 s a head, 30 s a body ... */
     int write_ms;                       /* 30 s of output that waits ... */
     int rate_min;                       /* ... each a second more per this many bytes: 1024 */
     int beat_ms, linger_ms;             /* 10 s; 2 s to read what a refused client still sends */
     size_t output_high, output_max;     /* 24 KiB: call_write says false; 256 KiB: cut off */
+    size_t output_total_max;            /* 256 MiB that wait in all: cut off who has most */
     size_t body_total_max;              /* 256 MiB of bodies that are being received or handled */
     int post_max;                       /* 4096 events of other threads that wait */
 };

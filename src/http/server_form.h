@@ -77,7 +77,7 @@ struct server {
     struct event *reaper, *wake, *retry;
     struct conn *conns, *graves;
     int n_conn;
-    size_t body_bytes;
+    size_t body_bytes, output_bytes;    /* of all connections: bodies kept, output that waits */
     struct listener listener[LISTENERS_MAX];
     int n_listener;
     struct on_signal signal[SIGNALS_MAX];
@@ -102,6 +102,9 @@ void conn_finish(struct conn *c);
 /* End the connection on a later turn of the loop, so that nothing is called back inside a write.
  * */
 void conn_doom(struct conn *c);
+
+/* More output waits than all may have: end who has most of it, on a later turn. */
+void conn_shed(struct server *s);
 
 /* Nothing of the request is in progress and nothing waits to be written. */
 bool conn_idle(const struct conn *c);

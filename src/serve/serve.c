@@ -166,7 +166,7 @@ enum err serve_new(struct serve **out, const struct serve_options *o)
         .n_route = N_ROUTE, .arg = s, .authorise = o->keys ? authorise : NULL,
         .refusal = refuse_fault, .access = o->access, .host = o->host, .n_host = o->n_host,
         .base_path = o->base_path, .proxy = o->proxy, .n_proxy = o->n_proxy, .origin = o->origin,
-        .n_origin = o->n_origin, .limits = { .output_max = 4 << 20 },
+        .n_origin = o->n_origin, .limits = { .output_max = WIRE_REPLY_BYTES_MAX },
     };
     s->route = malloc(sizeof(routes));
     s->slot = calloc((size_t)o->n_seq_max, sizeof(*s->slot));

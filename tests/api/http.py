@@ -395,6 +395,25 @@ def slow():
     server.end()
 
 
+def piled():
+    """What waits of all together has a limit: who left most of it unread is cut off, the others get theirs whole."""
+    server = Server("listen=127.0.0.1", "output_max=%d" % (64 << 20), "output_total_max=%d" % (24 << 20))
+    held = []
+    for kb in (6000, 14000, 9000):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(WAIT)
+        s.connect(("127.0.0.1", server.ports[0]))
+        s.sendall(get("/pile/%d" % kb, close=True))
+        s.recv(100, socket.MSG_PEEK)
+        held.append(s)
+    server.wait_for("one is cut off", lambda now: now["connections"] == 3)
+    got = [len(everything(s)) for s in held]
+    check(got[0] > 6000 << 10 and got[2] > 9000 << 10 and got[1] < 14000 << 10, "the one with most, and no other", str(got))
+    check(statuses(server.ask(get("/hello", close=True))) == [200], "and then there is room")
+    server.end()
+
+
 def crowded():
     server = Server("listen=127.0.0.1", "conn_max=4", "body_total_max=1000")
     held = [server.connect() for _ in range(4)]
@@ -651,7 +670,7 @@ def main():
         part(server)
     server.end()
     check("nonsense" not in server.log() and server.log().count("\n") > 100, "the log")
-    for part in (slow, crowded, fronted, without_descriptors, keyed, secured, elsewhere, drained):
+    for part in (slow, piled, crowded, fronted, without_descriptors, keyed, secured, elsewhere, drained):
         part()
     shutil.rmtree(HOME)
     return croft.done()

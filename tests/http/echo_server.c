@@ -145,6 +145,19 @@ static void flood(struct call *c, void *arg)
         call_write(s->c, piece, sizeof(piece));
 }
 
+/* So many KiB at once, and the reply's end. */
+static void pile(struct call *c, void *arg)
+{
+    static char piece[1024];
+
+    (void)arg;
+    memset(piece, 'x', sizeof(piece));
+    call_stream(c, 200, "text/plain", NULL);
+    for (long n = number(call_param(c, 0)); n > 0; n--)
+        call_write(c, piece, sizeof(piece));
+    call_end(c);
+}
+
 /* A thread of its own hands the reply in. */
 static void reply_later(void *arg)
 {
@@ -210,6 +223,7 @@ static const struct route routes[] = {
     { "GET", "/stream/{n}", 0, 0, stream },
     { "GET", "/silent", 0, 0, silent },
     { "GET", "/flood", 0, 0, flood },
+    { "GET", "/pile/{kb}", 0, 0, pile },
     { "GET", "/later", 0, 0, later },
     { "GET", "/queue", 0, 0, fill_queue },
     { "GET", "/who", KEY_INFER, 0, who },
@@ -266,6 +280,7 @@ static bool set_limit(struct server_limits *l, const char *name, long value)
     LIMIT(linger_ms)
     LIMIT(output_high)
     LIMIT(output_max)
+    LIMIT(output_total_max)
     LIMIT(body_total_max)
     LIMIT(post_max)
 #undef LIMIT
