@@ -104,6 +104,30 @@ Test(serve, a_party_with_nothing_in_work_never_waits_behind_one_with_some)
     queue_release(&q);
 }
 
+/* Behind a thousand of one party the first of each other one waits for no more than its turn: the
+ * next place that becomes free, or, when several came, the one after. */
+Test(serve, a_crowd_of_one_party_costs_others_a_place_each)
+{
+    static struct queue_item crowd[1000], real[8];
+    struct queue q;
+
+    cr_assert_eq(queue_init(&q, 2000, 1000000, 16), OK);
+    for (int i = 0; i < 1000; i++)
+        put(&q, &crowd[i], 1, 10);
+    for (int i = 0; i < 16; i++)
+        cr_assert_eq(queue_take(&q), &crowd[i]);
+    for (int i = 0; i < 8; i++)
+        put(&q, &real[i], 2 + (uint64_t)i, 10);
+    for (int i = 0; i < 8; i++) {
+        cr_assert_null(queue_take(&q));
+        queue_done(&q, 1);
+        cr_assert_eq(queue_take(&q), &real[i], "number %d", i);
+    }
+    queue_done(&q, 2);
+    cr_assert_eq(queue_take(&q), &crowd[16], "then the crowd goes on");
+    queue_release(&q);
+}
+
 /* --- the gate -------------------------------------------------------------------------------- */
 
 static struct gate open_gate(const char *path)
