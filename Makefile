@@ -83,6 +83,11 @@ $(BUILD)/store_drive: $(filter $(BUILD)/src/base/% $(BUILD)/src/store/%,$(OBJ)) 
                       $(BUILD)/tests/store/store_drive.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
+# Loaded before a program it loses memory: tests/soak/soak.py.
+$(BUILD)/leak.so: tests/soak/leak.c
+	@mkdir -p $(@D)
+	$(call run,CC) $(CC) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
+
 # The pool alone: the only place where threads meet.
 $(BUILD)/test_pool: $(patsubst %,$(BUILD)/src/base/%.o,pool seats err) $(BUILD)/tests/tsan/test_pool.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
@@ -155,6 +160,9 @@ check:                                  ## all tests, nothing timed: what ./chec
 check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy or gateway-carry
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
+soak: $(BUILD)/croft $(BUILD)/leak.so   ## croft serve under load for HOURS=n: its memory must be flat, and a planted leak be found
+	python3 tests/soak/soak.py $(or $(HOURS),2)
+
 # PEER is a folder made by tools/build-llama; BENCH are options, such as BENCH='-p 512,2k -d 0,4k -r 9'.
 bench: $(BUILD)/croft                   ## build/bench.html: speed, ceilings, profile; MODEL=file PEER=folder
 	@$(BUILD)/croft bench $(or $(MODEL),models/stories260K.gguf) --profile --json $(BENCH) \
@@ -217,7 +225,7 @@ help:                                   ## this list
 	@echo; echo 'Variables: OPT (compiler options), BUILD (folder), CC, PREFIX, DESTDIR, JOBS.'
 
 FORCE:
-.PHONY: all tests objects synth debug asan-tests ubsan clang tsan tsan-croft arm64 arm64-check check check-long bench \
+.PHONY: all tests objects synth debug asan-tests ubsan clang tsan tsan-croft arm64 arm64-check check check-long soak bench \
         bench-kernels tidy format man install uninstall clean help FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
