@@ -1,7 +1,8 @@
 /* ask.c - a request for an answer: read, understood, and admitted or refused.
  *
- * On the loop's thread.  Everything that can refuse does so here, before the first byte of a reply;
- * what comes later can only fail by a deadline or for want of memory. */
+ * On the loop's thread; long bodies are read on the reader's (reader.c).  Everything that can
+ * refuse does so here, before the first byte of a reply; what comes later can only fail by a
+ * deadline or for want of memory. */
 #include "serve/form.h"
 
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include <time.h>
 
 enum { COMPLETION_TOK = 16, RETRY_S_MAX = 60 };     /* max_tokens of /completions: OpenAI's */
+enum { READ_HERE_MAX = 64 << 10 };      /* bytes of a body that take a few milliseconds */
 
 /* --- the job --------------------------------------------------------------------------------- */
 
@@ -35,6 +37,8 @@ void job_free(struct job *j)
     wire_reply_release(&j->reply);
     if (j->parsed)
         wire_request_release(&j->r);
+    buf_release(&j->body);
+    buf_release(&j->note);
     buf_release(&j->made);
     buf_release(&j->out);
     buf_release(&j->rest);
@@ -98,7 +102,6 @@ static bool find_model(struct job *j)
 {
     const char *name = j->r.model.at;
     struct serve *s = j->s;
-    struct buf note = { 0 };
     char shown[65];
     size_t n = 0;
 
@@ -112,10 +115,7 @@ static bool find_model(struct job *j)
                        "'%s'.", shown, s->o.id);
         return false;
     }
-    buf_printf(&note, "model %s is not here; %s answers", shown, s->o.id);
-    call_header(j->call, "x-croft-note", buf_text(&note));
-    term_verbose("request %s: %s", call_id(j->call), buf_text(&note));
-    buf_release(&note);
+    buf_printf(&j->note, "model %s is not here; %s answers", shown, s->o.id);
     return true;
 }
 
@@ -217,7 +217,6 @@ static enum err take_prompts(struct job *j, bool chat)
 static void take_max(struct job *j, bool chat)
 {
     int64_t longest = 0, room;
-    char note[96];
 
     for (size_t i = 0; i < j->n_asked; i++)
         longest = (int64_t)j->asked[i].ids.n > longest ? (int64_t)j->asked[i].ids.n : longest;
@@ -225,11 +224,9 @@ static void take_max(struct job *j, bool chat)
     j->n_max = j->r.max_tok != WIRE_ABSENT ? j->r.max_tok : chat ? room : COMPLETION_TOK;
     if (j->n_max <= room)
         return;
-    if (j->r.max_tok != WIRE_ABSENT && j->call) {
-        snprintf(note, sizeof(note), "max_tokens cut from %" PRId64 " to %" PRId64 ", what the "
-                 "context has room for", j->n_max, room);
-        call_header(j->call, "x-croft-note", note);
-    }
+    if (j->r.max_tok != WIRE_ABSENT)
+        buf_printf(&j->note, "%smax_tokens cut from %" PRId64 " to %" PRId64 ", what the context "
+                   "has room for", j->note.len ? "; " : "", j->n_max, room);
     j->n_max = room;
 }
 
@@ -319,10 +316,14 @@ static enum err enter(struct serve *s, struct job *j)
 
 /* --- the whole way --------------------------------------------------------------------------- */
 
-static void say_ignored(const struct job *j)
+static void say_notes(const struct job *j)
 {
     struct buf names = { 0 };
 
+    if (j->note.len && !j->note.broken) {
+        call_header(j->call, "x-croft-note", buf_text(&j->note));
+        term_verbose("request %s: %s", call_id(j->call), buf_text(&j->note));
+    }
     for (size_t i = 0; i < j->r.n_unknown && i < WIRE_UNKNOWN_MAX; i++)
         buf_printf(&names, "%s%s", i ? ", " : "", j->r.unknown[i]);
     if (j->r.n_unknown)
@@ -348,18 +349,22 @@ enum err job_make(struct job *j)
     return make_seqs(j, chat);
 }
 
-static enum err understand(struct job *j, const struct wire_dialect *d)
+void ask_read(struct job *j, const char *body, size_t len)
 {
-    struct piece body = call_body(j->call);
-    enum err e = wire_parse(&j->r, &j->why, d, body.at, body.len);
+    enum err e = wire_parse(&j->r, &j->why, j->dialect, body, len);
 
     j->parsed = e == OK;
     if (e == OK && !find_model(j))
         e = err_set(ERR_ARG, "SERVE-20", "no such model");
-    if (e == OK)
-        e = job_make(j);
+    j->read = e == OK ? job_make(j) : e;
+}
+
+static enum err admit(struct job *j)
+{
+    enum err e = j->read;
+
     if (e == OK) {
-        say_ignored(j);
+        say_notes(j);
         e = full(j->s, j);
     }
     if (e == OK && !j->embeds)
@@ -406,11 +411,58 @@ static bool name_reply(struct job *j)
     return true;
 }
 
+static void refuse_job(struct job *j, enum err e)
+{
+    if (!*j->why.text)
+        wire_error_set(&j->why, e == ERR_NOMEM ? WIRE_E_NO_MEMORY : WIRE_E_SERVER, NULL, NULL);
+    j->s->n_refused++;
+    refuse(j->call, &j->why);
+    job_free(j);
+}
+
+void ask_go_on(struct job *j)
+{
+    struct serve *s = j->s;
+    struct wire_about about = { .id = j->id, .model = ask_name(j), .fingerprint = s->o.fingerprint,
+                                .created = (int64_t)time(NULL) };
+    enum err e;
+
+    if (!j->call) {
+        job_free(j);
+        return;
+    }
+    e = admit(j);
+    if (e == OK && !name_reply(j))
+        e = err_set(ERR_IO, "SERVE-21", "the system gives no random numbers");
+    if (e == OK && !j->embeds && (e = wire_reply_init(&j->reply, &j->r, &about)))
+        gate_leave(&s->gate, &j->pass, 0);
+    if (e != OK) {
+        refuse_job(j, e);
+        return;
+    }
+    if (j->receipt)
+        call_header(j->call, "x-croft-receipt", j->id);
+    j->debug = ask_wants(j->call, "x-croft-debug");
+    j->next_all = s->all;
+    if (s->all)
+        s->all->prev_all = j;
+    s->all = j;
+    begin(j);
+}
+
+/* While it is read. */
+static void left(void *arg, enum call_gone why)
+{
+    struct job *j = arg;
+
+    (void)why;
+    j->call = NULL;
+}
+
 static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
 {
     struct job *j = calloc(1, sizeof(*j));
-    struct wire_about about = { .fingerprint = s->o.fingerprint,
-                                .created = (int64_t)time(NULL) };
+    struct piece body = call_body(c);
     enum err e;
 
     s->n_asked++;
@@ -420,31 +472,17 @@ static void ask(struct call *c, struct serve *s, const struct wire_dialect *d)
     }
     j->s = s;
     j->call = c;
+    j->dialect = d;
     j->begun = serve_now(s);
     j->due = j->begun + s->o.deadline_s;
-    e = understand(j, d);
-    about.id = j->id;
-    about.model = ask_name(j);
-    if (e == OK && !name_reply(j))
-        e = err_set(ERR_IO, "SERVE-21", "the system gives no random numbers");
-    if (e == OK && !j->embeds && (e = wire_reply_init(&j->reply, &j->r, &about)))
-        gate_leave(&s->gate, &j->pass, 0);
-    if (e != OK) {
-        if (!*j->why.text)
-            wire_error_set(&j->why, e == ERR_NOMEM ? WIRE_E_NO_MEMORY : WIRE_E_SERVER, NULL, NULL);
-        s->n_refused++;
-        refuse(c, &j->why);
-        job_free(j);
+    if (body.len <= READ_HERE_MAX) {
+        ask_read(j, body.at, body.len);
+        ask_go_on(j);
         return;
     }
-    if (j->receipt)
-        call_header(c, "x-croft-receipt", j->id);
-    j->debug = ask_wants(c, "x-croft-debug");
-    j->next_all = s->all;
-    if (s->all)
-        s->all->prev_all = j;
-    s->all = j;
-    begin(j);
+    call_watch(c, &(struct call_watch){ left, NULL, j });
+    if ((e = reader_put(j)))
+        refuse_job(j, e);
 }
 
 void ask_chat(struct call *c, void *arg)

@@ -2,10 +2,12 @@
  *
  *                    .-- event loop's thread --.             .------ engine's thread ------.
  *   request --> ask.c: read, refused or admitted --queue--> worker.c: stepper, flow.c, wire --.
+ *      (long ones: reader.c, a thread of its own)
  *   reply  <-- serve.c: deliver <-------------------outbox------------------------------------'
  *
- * A job belongs to the loop's thread until it is admitted, then to the engine's until it is ended,
- * then to the loop's again, which frees it.  What both touch is said, and is under the lock.
+ * A job belongs to the loop's thread until it is admitted (to the reader's while that reads it),
+ * then to the engine's until it is ended, then to the loop's again, which frees it.  What both
+ * touch is said, and is under the lock.
  */
 #ifndef SERVE_FORM_H
 #define SERVE_FORM_H
@@ -22,6 +24,9 @@
 #include <stdatomic.h>
 
 struct job;
+
+/* Of what /tokenize and its like are sent: they answer at once, on the loop's thread. */
+enum { TEXT_BYTES_MAX = 1 << 20 };
 
 /* A prompt of a request; with its first token it is known what of it was computed before. */
 struct asked {
@@ -77,6 +82,11 @@ struct job {
     bool parsed, failed, whole;         /* whole: every answer ended by itself */
     struct wish *receipt;               /* NULL: none */
     char id[64];
+    struct buf body;                    /* of the request, for the reader */
+    struct buf note;                    /* x-croft-note, found while it was read */
+    const struct wire_dialect *dialect;
+    enum err read;                      /* how reading it ended */
+    struct job *next_read;
     struct buf made;                    /* of the reply, since it was handed over */
     struct job *next, *prev;            /* the engine's live ones */
 
@@ -115,6 +125,15 @@ struct receipts { struct receipt *first, *last; int64_t n; size_t bytes; };
  * the lock, about constant once it is there. */
 struct maker { pthread_t thread; bool started, works; atomic_bool stop; json_t *about; };
 
+/* What the reader's thread is to read, the oldest first; all but the thread under the lock. */
+struct reader {
+    pthread_t thread;
+    pthread_cond_t wake;
+    bool started, stop;
+    struct job *first, *last;
+    size_t n_bytes;                     /* of bodies, until they are read */
+};
+
 struct serve {
     struct serve_options o;
     struct server *server;
@@ -132,6 +151,7 @@ struct serve {
     struct receipts receipts;
     struct maker maker;
 
+    struct reader reader;
     pthread_t loop;
     bool loop_started;
     pthread_mutex_t lock;               /* of all below */
@@ -176,10 +196,22 @@ bool ask_wants(const struct call *c, const char *field);
 /* The model, or NULL and the call has its 503. */
 const struct serve_model *ask_ready(struct serve *s, struct call *c);
 
+/* The body into a request and what it needs: j->read.  Touches the job alone: from any thread. */
+void ask_read(struct job *j, const char *body, size_t len);
+
+/* It was read: refuse or admit it; without its client it is freed. */
+void ask_go_on(struct job *j);
+
 /* What follows from a parsed request alone, without its call where that is NULL: sampler, prompts,
  * sequences.  Errors: ARG with j->why, NOMEM, IO. */
 MUST_CHECK enum err job_make(struct job *j);
 void job_free(struct job *j);
+
+/* --- reader.c: long requests ------------------------------------------------------------------ */
+
+/* Read it on the reader's thread, then ask_go_on().  Errors: BUSY with j->why, NOMEM. */
+MUST_CHECK enum err reader_put(struct job *j);
+void reader_end(struct serve *s);       /* the loop has ended; what waits is freed */
 
 /* --- embed.c: texts to vectors ---------------------------------------------------------------- */
 

@@ -162,6 +162,7 @@ enum err serve_new(struct serve **out, const struct serve_options *o)
     s->started = serve_now(s);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
+    pthread_cond_init(&s->reader.wake, NULL);
     struct server_options so = {
         .n_route = N_ROUTE, .arg = s, .authorise = o->keys ? authorise : NULL,
         .refusal = refuse_fault, .access = o->access, .host = o->host, .n_host = o->n_host,
@@ -203,6 +204,7 @@ void serve_free(struct serve *s)
     queue_release(&s->queue);
     gate_close(&s->gate);
     pthread_cond_destroy(&s->wake);
+    pthread_cond_destroy(&s->reader.wake);
     pthread_mutex_destroy(&s->lock);
     free(s->route);
     free(s->slot);
@@ -305,6 +307,7 @@ enum err serve_run(struct serve *s, const struct serve_model *m)
     worker_run(s, m);
     pthread_join(s->loop, NULL);
     maker_end(s);
+    reader_end(s);
     if (s->broken)
         e = err_restore(&s->why_broken);
     return e;

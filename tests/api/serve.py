@@ -10,6 +10,7 @@ long a thing took.  Ends with the line "N passed, M failed".
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -470,6 +471,36 @@ def leaving():
         check(s.complete(prompt="Once", max_tokens=3)["usage"]["completion_tokens"] == 3, "and it goes on")
 
 
+def long_requests():
+    """A long prompt is read beside the others' replies: they do not wait for it."""
+    text = "Once upon a time there was a little girl who had a red ball. " * 24000
+    body = json.dumps({"prompt": text, "max_tokens": 1})
+    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with Server(STORY, "--ctx-size", "400k", "--parallel", 4) as s:
+        held = []
+        for _ in range(6):
+            c = s.connection()
+            c.connect()
+            c.sock.sendall((head + body).encode())
+            held.append(c.sock)
+        check(s.ask("GET", "/health/live")[0] == 200, "another is answered")
+        waits = len(held) - len(select.select(held, [], [], 0)[0])
+        check(waits > 0, "while long ones are still being read", str(waits))
+        held.pop().close()              # one leaves
+        for c in held:
+            got = c.recv(65536).decode()
+            check(" 400 " in got and "context_length_exceeded" in got, "and refused by their tokens", got[:300])
+        status, fields, reply = s.post("/v1/completions", {"prompt": text[:70000], "max_tokens": 3, "model": "other", "seed": 1},
+                                       x_croft_receipt="1")
+        check(status == 200 and reply["usage"]["completion_tokens"] == 3 and reply["usage"]["prompt_tokens"] > 10000 and
+              "other" in fields["x-croft-note"] and "x-croft-receipt" in fields, "one that fits is answered", str(reply)[:300])
+        check(s.post("/v1/completions", "{" + " " * 70000)[0] == 400, "one that cannot be read is refused")
+        check(s.post("/tokenize", {"content": "a" * (1 << 20)})[0] == 413, "what is answered at once has a bound")
+        c, r = s.stream("/v1/completions", {"prompt": text[:70000] + "!", "max_tokens": 3, "seed": 1})
+        check(events(r)[-1] == "[DONE]", "and streamed")
+        c.close()
+
+
 def overload():
     with Server(STORY, "--ctx-size", "200k", "--parallel", 1, "--queue", 2) as s:
         c, r = s.stream("/v1/completions", dict(LONG, prompt="Once upon"))
@@ -639,6 +670,7 @@ def main():
     filling()
     reuse()
     leaving()
+    long_requests()
     overload()
     deadline()
     drain()

@@ -1,5 +1,5 @@
-/* leak.c - for tests/soak/soak.py alone: loaded before a program it loses memory, LEAK_BYTES a second, so that a leak is
- * known to be found. */
+/* leak.c - for tests/soak/soak.py alone: loaded before a program it loses memory, LEAK_BYTES a
+ * second, so that a leak is known to be found. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
