@@ -3,12 +3,15 @@
 #include "cmd/cmd.h"
 #include "cmd/cmd_table.h"
 #include "cmd/gateway_cost.h"
+#include "cmd/gateway_explain.h"
 #include "cmd/gateway_ledger.h"
 #include "cmd/json_text.h"
 
 #include "base/term.h"
+#include "door/door.h"
 #include "gateway/prove.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,12 +163,37 @@ static enum err gateway_init(struct opt_set *o)
     return out_write(config_sample, strlen(config_sample));
 }
 
+static enum err gateway_run(struct opt_set *o)
+{
+    const char *path = opt_text(o, OPT_config);
+    struct buf served = { 0 };
+    struct door *d;
+    enum err e;
+
+    if (!path)
+        return err_set(ERR_ARG, "GCMD-06", "which configuration is not said; croft gateway -c "
+                       "croft.yaml, and croft gateway init > croft.yaml makes one");
+    signal(SIGPIPE, SIG_IGN);
+    if ((e = door_open(&d, path)))
+        return e;
+    door_describe(d, &served);
+    term_note("%s; Ctrl-C ends", buf_text(&served));
+    buf_release(&served);
+    e = door_run(d);
+    door_close(d);
+    return e;
+}
+
 enum err cmd_gateway(struct opt_set *o)
 {
-    const char *what = opt_operand(o, 0);
+    const char *what = opt_operands(o) ? opt_operand(o, 0) : NULL;
 
+    if (!what)
+        return gateway_run(o);
     if (!strcmp(what, "reconcile"))
         return gateway_reconcile(o);
+    if (!strcmp(what, "explain"))
+        return gateway_explain(o);
     if (opt_operands(o) > 1)
         return err_set(ERR_ARG, "GCMD-05", "croft gateway %.20s takes nothing more, and '%.80s' "
                        "stands behind it", what, opt_operand(o, 1));
@@ -178,5 +206,5 @@ enum err cmd_gateway(struct opt_set *o)
     if (!strcmp(what, "cost"))
         return gateway_cost(o);
     return err_set(ERR_ARG, "GCMD-04", "croft gateway cannot '%.40s'; it can init, check, cost, "
-                   "ledger and reconcile", what);
+                   "explain, ledger and reconcile", what);
 }

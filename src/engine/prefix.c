@@ -73,7 +73,8 @@ static uint64_t owner_hash(const struct prefix *p, struct prefix_owner o)
 
 /* Of a page behind the one with hash h. */
 static uint64_t page_hash(uint64_t h, const int32_t *token, const uint8_t *kind)
-{    for (int i = 0; i < KV_PAGE_TOK; i++)
+{
+    for (int i = 0; i < KV_PAGE_TOK; i++)
         h = mix(h + (uint64_t)(uint32_t)token[i] * 2 + kind[i] + 0x9e3779b97f4a7c15u);
     return h;
 }

@@ -13,9 +13,9 @@ static bool is_alpha(char c) { return is_upper(c) || (c >= 'a' && c <= 'z'); }
 static bool is_alnum(char c) { return is_alpha(c) || is_digit(c); }
 static bool is_high(char c) { return (unsigned char)c >= 0x80; }
 
-bool detect_next(enum detector d, const char *text, size_t len, size_t from, struct span *out)
+bool detect_next(enum detector d, const char *text, size_t len, size_t from, struct find *out)
 {
-    static bool (*const find[])(const char *, size_t, size_t, struct span *) = {
+    static bool (*const find[])(const char *, size_t, size_t, struct find *) = {
 #define DETECTOR(id, word) detect_##id,
 #include "gateway/detector.def"
 #undef DETECTOR
@@ -25,7 +25,7 @@ bool detect_next(enum detector d, const char *text, size_t len, size_t from, str
 
 uint32_t detect(const char *text, size_t len, uint32_t wanted)
 {
-    struct span span;
+    struct find span;
     uint32_t found = 0;
 
     for (int d = 0; d < DETECTOR_N; d++)
@@ -62,7 +62,7 @@ static size_t domain_end(const char *text, size_t len, size_t at)
     }
 }
 
-bool detect_email(const char *text, size_t len, size_t from, struct span *out)
+bool detect_email(const char *text, size_t len, size_t from, struct find *out)
 {
     for (size_t i = from; i < len; i++) {
         const char *at = memchr(text + i, '@', len - i);
@@ -75,7 +75,7 @@ bool detect_email(const char *text, size_t len, size_t from, struct span *out)
         while (begin < i && text[begin] == '.')
             begin++;
         if (begin < i && text[i - 1] != '.' && (end = domain_end(text, len, i + 1))) {
-            *out = (struct span){ begin, end };
+            *out = (struct find){ begin, end };
             return true;
         }
     }
@@ -94,7 +94,7 @@ static bool is_country_code(const char digit[3])
     return digit[0] == '1' || digit[0] == '7' || strstr(two, begin) || strstr(three, begin);
 }
 
-bool detect_phone(const char *text, size_t len, size_t from, struct span *out)
+bool detect_phone(const char *text, size_t len, size_t from, struct find *out)
 {
     for (size_t i = from; i < len; i++) {
         const char *plus = memchr(text + i, '+', len - i);
@@ -117,7 +117,7 @@ bool detect_phone(const char *text, size_t len, size_t from, struct span *out)
             }
         }
         if (n >= 8 && n <= 15 && is_country_code(digit) && !(end < len && is_alpha(text[end]))) {
-            *out = (struct span){ i, end };
+            *out = (struct find){ i, end };
             return true;
         }
     }
@@ -160,14 +160,14 @@ static size_t card_end(const char *text, size_t len, size_t i)
     return best;
 }
 
-bool detect_card(const char *text, size_t len, size_t from, struct span *out)
+bool detect_card(const char *text, size_t len, size_t from, struct find *out)
 {
     for (size_t i = from; i < len; i++) {
         size_t end;
         if (!is_digit(text[i]) || (i > 0 && is_alnum(text[i - 1])))
             continue;
         if ((end = card_end(text, len, i))) {
-            *out = (struct span){ i, end };
+            *out = (struct find){ i, end };
             return true;
         }
     }
@@ -222,14 +222,14 @@ static size_t iban_end(const char *text, size_t len, size_t i)
     return 0;
 }
 
-bool detect_iban(const char *text, size_t len, size_t from, struct span *out)
+bool detect_iban(const char *text, size_t len, size_t from, struct find *out)
 {
     for (size_t i = from; i + 15 <= len; i++) {
         size_t end;
         if (!is_alpha(text[i]) || (i > 0 && is_alnum(text[i - 1])))
             continue;
         if ((end = iban_end(text, len, i))) {
-            *out = (struct span){ i, end };
+            *out = (struct find){ i, end };
             return true;
         }
     }

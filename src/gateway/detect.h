@@ -7,10 +7,10 @@
 
 #include "gateway/config.h"
 
-struct span { size_t begin, end; };
+struct find { size_t begin, end; };
 
 /* The first find of a detector that begins at `from` or behind it. */
-bool detect_next(enum detector d, const char *text, size_t len, size_t from, struct span *out);
+bool detect_next(enum detector d, const char *text, size_t len, size_t from, struct find *out);
 
 /* Which of the `wanted` detectors find something: bit d. */
 uint32_t detect(const char *text, size_t len, uint32_t wanted);
@@ -29,7 +29,7 @@ MUST_CHECK enum err pattern_found(const struct pattern *p, const char *text, siz
 
 /* The finders, one for each line of detector.def; detect_next() is how they are called. */
 #define DETECTOR(id, word) \
-    bool detect_##id(const char *text, size_t len, size_t from, struct span *out);
+    bool detect_##id(const char *text, size_t len, size_t from, struct find *out);
 #include "gateway/detector.def"
 #undef DETECTOR
 

@@ -14,7 +14,7 @@ static const char *find(const char *text, size_t len, size_t from, const char *w
 }
 
 /* "-----BEGIN RSA PRIVATE KEY-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----", PuTTY's, age's. */
-bool detect_private_key(const char *text, size_t len, size_t from, struct span *out)
+bool detect_private_key(const char *text, size_t len, size_t from, struct find *out)
 {
     static const char *const other[] = { "PuTTY-User-Key-File-", "AGE-SECRET-KEY-1" };
     const char *at;
@@ -24,13 +24,13 @@ bool detect_private_key(const char *text, size_t len, size_t from, struct span *
         size_t head = len - i < 80 ? len - i : 80;
         const char *key = memmem(at, head, "PRIVATE KEY", 11);
         if (key && !memchr(at, '\n', (size_t)(key - at))) {
-            *out = (struct span){ i, (size_t)(key - text) + 11 };
+            *out = (struct find){ i, (size_t)(key - text) + 11 };
             return true;
         }
     }
     for (size_t k = 0; k < sizeof(other) / sizeof(*other); k++)
         if ((at = find(text, len, from, other[k]))) {
-            *out = (struct span){ (size_t)(at - text), (size_t)(at - text) + strlen(other[k]) };
+            *out = (struct find){ (size_t)(at - text), (size_t)(at - text) + strlen(other[k]) };
             return true;
         }
     return false;
@@ -69,7 +69,7 @@ static size_t key_length(const char *text, size_t len, size_t at, bool upper, bo
     return i - at;
 }
 
-bool detect_provider_key(const char *text, size_t len, size_t from, struct span *out)
+bool detect_provider_key(const char *text, size_t len, size_t from, struct find *out)
 {
     for (size_t i = from; i < len; i++) {
         if (!memchr("sAgxhrnpydcS", text[i], 12) ||
@@ -83,7 +83,7 @@ bool detect_provider_key(const char *text, size_t len, size_t from, struct span 
             more = key_length(text, len, i + n, keys[k].upper, &mixed);
             if (more >= keys[k].min && mixed &&
                 !(keys[k].upper && i + n + more < len && is_word(text[i + n + more]))) {
-                *out = (struct span){ i, i + n + more };
+                *out = (struct find){ i, i + n + more };
                 return true;
             }
         }

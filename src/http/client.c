@@ -233,6 +233,7 @@ static enum client_end end_of(const struct client_req *r, CURLcode code)
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
     case CURLE_SEND_ERROR:
+    case CURLE_SEND_FAIL_REWIND:
         return CLIENT_CLOSED;
     case CURLE_RECV_ERROR:
         /* One code for a proxy that refuses, a bad chunk and a reset: only the words differ. */

@@ -9,7 +9,8 @@
  *
  * Nothing is done that was not asked for: no redirects, cookies, netrc or proxies of the
  * environment, no content encodings.  Connections are kept and used again; a request whose kept
- * connection turns out to be closed before any byte of the reply is sent once more.  Certificates
+ * connection turns out to be closed before any byte of the reply is sent once more, but not a body
+ * that is to be sent `once`.  Certificates
  * are always checked.  What a request holds in memory of its reply is bounded: a head of 64 KiB,
  * under 256 KiB of its body, and the event being read (event_max). */
 #ifndef HTTP_CLIENT_H
@@ -18,6 +19,7 @@
 #include "base/err.h"
 #include "http/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +59,7 @@ struct client_ask {
     int n_field;
     const char *body;                   /* borrowed until on_end, the rest is copied; NULL: none */
     size_t body_len;
+    bool once;                          /* nobody gets the body twice: CLIENT_CLOSED instead */
     const char *proxy;                  /* http://HOST:PORT; NULL: none */
     const char *ca_file;                /* certificates to trust (PEM); NULL: the system's */
     int connect_ms;                     /* name, connection and TLS: 0 is 10 s */

@@ -160,6 +160,27 @@ static bool set_calls(struct client_req *r)
            SET(PREREQFUNCTION, client_on_connected) && SET(PREREQDATA, r);
 }
 
+/* libcurl cannot go back in it, and so gives up where it would send it again. */
+static size_t read_body(char *to, size_t size, size_t n, void *arg)
+{
+    struct client_req *r = arg;
+    size_t len = r->a.body_len - r->sent;
+
+    len = len < size * n ? len : size * n;
+    memcpy(to, r->a.body + r->sent, len);
+    r->sent += len;
+    return len;
+}
+
+static bool set_body(struct client_req *r, const struct client_ask *a)
+{
+    if (!SET(POST, 1L) || !SET(POSTFIELDSIZE_LARGE, (curl_off_t)(a->body ? a->body_len : 0)))
+        return false;
+    if (a->once && a->body_len)
+        return SET(READFUNCTION, read_body) && SET(READDATA, r);
+    return SET(POSTFIELDS, a->body ? a->body : "");
+}
+
 static bool set_method(struct client_req *r, const struct client_ask *a)
 {
     const char *method = a->method ? a->method : a->body ? "POST" : "GET";
@@ -167,9 +188,7 @@ static bool set_method(struct client_req *r, const struct client_ask *a)
     if (!strcmp(method, "HEAD"))
         return SET(NOBODY, 1L);
     if (a->body || !strcmp(method, "POST"))
-        return SET(POST, 1L) && SET(POSTFIELDS, a->body ? a->body : "") &&
-               SET(POSTFIELDSIZE_LARGE, (curl_off_t)(a->body ? a->body_len : 0)) &&
-               SET(CUSTOMREQUEST, method);
+        return set_body(r, a) && SET(CUSTOMREQUEST, method);
     return SET(HTTPGET, 1L) && SET(CUSTOMREQUEST, method);
 }
 

@@ -39,6 +39,7 @@ struct client_req {
     int status;                         /* of the head that is being read */
     bool head_done, is_events, whole;   /* whole: libcurl has handed all of it to us */
     uint64_t body_bytes;
+    size_t sent;                        /* of a body that is sent once */
     struct sse_reader sse;
     struct buf rest;                    /* of a piece in whose middle we were paused */
     char reason[CURL_ERROR_SIZE + 64], error[CURL_ERROR_SIZE];

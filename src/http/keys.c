@@ -1,9 +1,6 @@
 /* keys.c - see keys.h.  HMAC-SHA-256 over the whole token, keyed by the file's salt: secrets are
- * 256
- * random bits, so a slow hash would protect nothing that a fast one does not. */
+ * 256 random bits, so a slow hash would protect nothing that a fast one does not. */
 #include "http/keys.h"
-
-#include "http/keys_form.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,8 +70,10 @@ enum err keys_new(struct keys **out)
 
 void keys_free(struct keys *k)
 {
-    if (k)
+    if (k) {
         free(k->key);
+        free(k->slot);
+    }
     free(k);
 }
 
@@ -118,13 +117,85 @@ void keys_unlock(int fd)
         close(fd);
 }
 
+/* ---- the set ------------------------------------------------------------------------------- */
+
+/* The slot of an id, or the empty one where it would be; there is always an empty one. */
+static unsigned slot_of(const struct keys *k, const char *id, size_t len)
+{
+    uint32_t h = 2166136261u;           /* FNV-1a */
+
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)id[i]) * 16777619u;
+    for (h &= k->n_slot - 1; k->slot[h]; h = (h + 1) & (k->n_slot - 1)) {
+        const char *there = k->key[k->slot[h] - 1].id;
+        if (strlen(there) == len && !memcmp(there, id, len))
+            break;
+    }
+    return h;
+}
+
+static void fill_slots(struct keys *k)
+{
+    memset(k->slot, 0, k->n_slot * sizeof(*k->slot));
+    for (int i = 0; i < k->n; i++)
+        k->slot[slot_of(k, k->key[i].id, strlen(k->key[i].id))] = i + 1;
+}
+
 struct key *keys_find(const struct keys *k, const char *id, size_t len)
 {
-    for (int i = 0; i < k->n; i++)
-        if (strlen(k->key[i].id) == len && !memcmp(k->key[i].id, id, len))
-            return &k->key[i];
-    return NULL;
+    unsigned at = k->n ? slot_of(k, id, len) : 0;
+
+    return k->n && k->slot[at] ? &k->key[k->slot[at] - 1] : NULL;
 }
+
+/* Room for one more key and for twice as many slots. */
+static enum err make_room(struct keys *k)
+{
+    size_t cap = k->n ? 2 * (size_t)k->n : 1;
+
+    if (k->n == KEYS_MAX)
+        return err_set(ERR_LIMIT, "KEYS-05", "there are %d keys, and more cannot be", KEYS_MAX);
+    if (k->n & (k->n - 1))              /* grows at powers of two */
+        return OK;
+    struct key *key = realloc(k->key, cap * sizeof(*key));
+    int *slot = key ? calloc(4 * cap, sizeof(*slot)) : NULL;
+    if (key)
+        k->key = key;
+    if (!slot)
+        return err_set(ERR_NOMEM, "KEYS-06", "out of memory for %d keys", k->n + 1);
+    free(k->slot);
+    k->slot = slot;
+    k->n_slot = 4 * (unsigned)cap;
+    fill_slots(k);
+    return OK;
+}
+
+enum err keys_put(struct keys *k, const struct key *key)
+{
+    size_t len = strlen(key->id);
+    enum err e;
+
+    if (keys_find(k, key->id, len))
+        return err_set(ERR_ARG, "KEYS-08", "there is a key %s already; croft key renew gives it a "
+                       "new secret", key->id);
+    if ((e = make_room(k)))
+        return e;
+    k->key[k->n] = *key;
+    k->slot[slot_of(k, key->id, len)] = k->n + 1;
+    k->n++;
+    return OK;
+}
+
+void keys_remove(struct keys *k, struct key *key)
+{
+    int i = (int)(key - k->key);
+
+    memmove(key, key + 1, (size_t)(k->n - i - 1) * sizeof(*key));
+    k->n--;
+    fill_slots(k);
+}
+
+/* ---- secrets ------------------------------------------------------------------------------- */
 
 static bool mac_of(const struct keys *k, const char *token, size_t len, uint8_t mac[SHA256_BYTES])
 {
@@ -152,39 +223,20 @@ enum err keys_renew(struct keys *k, struct key *key, char token[KEY_TOKEN_BYTES]
     return e;
 }
 
-/* Room for one more, zeroed; the set is unchanged until n is raised. */
-enum err keys_room(struct keys *k)
-{
-    if (k->n == KEYS_MAX)
-        return err_set(ERR_LIMIT, "KEYS-05", "a key file holds at most %d keys", KEYS_MAX);
-    if (k->n & (k->n - 1))              /* grows at powers of two */
-        return OK;
-    size_t cap = k->n ? 2 * (size_t)k->n : 1;
-    struct key *key = realloc(k->key, cap * sizeof(*key));
-    if (!key)
-        return err_set(ERR_NOMEM, "KEYS-06", "out of memory for %d keys", k->n + 1);
-    k->key = key;
-    return OK;
-}
-
 enum err keys_add(struct keys *k, const struct key *like, char token[KEY_TOKEN_BYTES])
 {
+    struct key key = *like;
     enum err e;
 
     token[0] = '\0';
     if (!key_id_ok(like->id, strlen(like->id)))
         return err_set(ERR_ARG, "KEYS-07", "'%.80s' is no key id: 1 to %d of a-z, 0-9 and -",
                        like->id, KEY_ID_MAX);
-    if (keys_find(k, like->id, strlen(like->id)))
-        return err_set(ERR_ARG, "KEYS-08", "there is a key %s already; croft key renew gives it a "
-                       "new secret", like->id);
-    if ((e = keys_room(k)))
-        return e;
-    k->key[k->n] = *like;
-    if ((e = keys_renew(k, &k->key[k->n], token)))
-        return e;
-    k->n++;
-    return OK;
+    if (!(e = keys_renew(k, &key, token)))
+        e = keys_put(k, &key);
+    if (e)
+        token[0] = '\0';
+    return e;
 }
 
 /* The id inside "croft_<id>_<secret>"; at NULL when it is not of that form. */

@@ -26,7 +26,8 @@ struct key {
     int64_t requests_per_minute, tokens_per_minute, in_flight;  /* 0: no limit */
 };
 
-struct keys { uint8_t salt[SHA256_BYTES]; struct key *key; int n; };
+/* slot: a table by which keys_find() finds; keys_put() and keys_remove() alone change the set. */
+struct keys { uint8_t salt[SHA256_BYTES]; struct key *key; int n; int *slot; unsigned n_slot; };
 
 /* A new set without keys.  Errors: NOMEM, IO (no random numbers). */
 MUST_CHECK enum err keys_new(struct keys **out);
@@ -50,6 +51,12 @@ void keys_unlock(int fd);
 /* The key of an id, or NULL. */
 struct key *keys_find(const struct keys *k, const char *id, size_t len);
 
+/* Add a key as it is, with its mac.  Errors: ARG (the id is there), LIMIT, NOMEM. */
+MUST_CHECK enum err keys_put(struct keys *k, const struct key *key);
+
+/* Take out a key of the set; those behind it move. */
+void keys_remove(struct keys *k, struct key *key);
+
 /* Add a key (its mac is set here) or give the one of that id a new secret.  `token` is what its
  * user gets.  Errors: ARG (a bad id; add: the id is there), LIMIT, NOMEM, IO. */
 MUST_CHECK enum err keys_add(struct keys *k, const struct key *like, char token[KEY_TOKEN_BYTES]);
@@ -69,6 +76,9 @@ unsigned key_scope_of(const char *name);
 const char *key_scope_name(enum key_scope s);
 
 bool key_id_ok(const char *id, size_t len);
+
+/* 64 hexadecimal digits, lower case, and a NUL: what a key file and a ledger keep of a key. */
+bool key_mac_of(uint8_t mac[SHA256_BYTES], const char *hex);
 
 /* "2027-01-31", "2027-01-31T12:00:00Z" -> Unix seconds; false when it is neither. */
 bool key_time_of(const char *text, int64_t *out);

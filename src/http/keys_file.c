@@ -1,7 +1,7 @@
 /* keys_file.c - the key file read and written: JSON, described in docs/key-file.md.
  *
  * Read strictly: a field that is not known could be a limit that is not kept. */
-#include "http/keys_form.h"
+#include "http/keys.h"
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -45,15 +45,18 @@ void key_time_text(char out[KEY_TIME_BYTES], int64_t t)
     strftime(out, KEY_TIME_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-static bool read_hex(uint8_t out[SHA256_BYTES], const json_t *j)
+bool key_mac_of(uint8_t mac[SHA256_BYTES], const char *hex)
 {
-    const char *s = json_string_value(j);
-
-    if (!s || strlen(s) != 2 * SHA256_BYTES || strspn(s, "0123456789abcdef") != 2 * SHA256_BYTES)
+    if (strlen(hex) != 2 * SHA256_BYTES || strspn(hex, "0123456789abcdef") != 2 * SHA256_BYTES)
         return false;
     for (int i = 0; i < SHA256_BYTES; i++)
-        out[i] = (uint8_t)(hex_value(s[2 * i]) * 16 + hex_value(s[2 * i + 1]));
+        mac[i] = (uint8_t)(hex_value(hex[2 * i]) * 16 + hex_value(hex[2 * i + 1]));
     return true;
+}
+
+static bool read_hex(uint8_t out[SHA256_BYTES], const json_t *j)
+{
+    return json_is_string(j) && key_mac_of(out, json_string_value(j));
 }
 
 static bool read_id(char out[KEY_ID_MAX + 1], const json_t *j)
@@ -118,19 +121,14 @@ static bool read_field(struct key *k, const char *name, const json_t *j)
 static enum err read_key(struct keys *k, json_t *j, size_t i, const char *path)
 {
     static const char *const needed[] = { "id", "hmac", "scopes", "created" };
-    struct key *key;
+    struct key key = { 0 };
     const char *name;
     json_t *value;
-    enum err e = keys_room(k);
 
-    if (e)
-        return e;
-    key = &k->key[k->n];
-    *key = (struct key){ 0 };
     if (!json_is_object(j))
         return err_set(ERR_FORMAT, "KEYS-10", "%s: key %zu is not an object", path, i);
     json_object_foreach (j, name, value)
-        if (!read_field(key, name, value))
+        if (!read_field(&key, name, value))
             return err_set(ERR_FORMAT, "KEYS-11",
                            "%s: key %zu: field \"%.40s\" is unknown or has a "
                            "value that cannot be; docs/key-file.md lists the fields", path, i,
@@ -138,10 +136,9 @@ static enum err read_key(struct keys *k, json_t *j, size_t i, const char *path)
     for (size_t n = 0; n < sizeof(needed) / sizeof(*needed); n++)
         if (!json_object_get(j, needed[n]))
             return err_set(ERR_FORMAT, "KEYS-12", "%s: key %zu has no \"%s\"", path, i, needed[n]);
-    if (keys_find(k, key->id, strlen(key->id)))
-        return err_set(ERR_FORMAT, "KEYS-13", "%s: two keys are named %s", path, key->id);
-    k->n++;
-    return OK;
+    if (keys_find(k, key.id, strlen(key.id)))
+        return err_set(ERR_FORMAT, "KEYS-13", "%s: two keys are named %s", path, key.id);
+    return keys_put(k, &key);
 }
 
 static enum err read_file(struct keys *k, json_t *root, const char *path)

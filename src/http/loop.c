@@ -13,6 +13,12 @@ struct loop_timer {
     void *arg;
 };
 
+struct loop_watch {
+    struct event *ev;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
 enum err loop_new(struct loop **out)
 {
     struct loop *l = calloc(1, sizeof(*l));
@@ -92,4 +98,39 @@ enum err loop_timer_set(struct loop_timer *t, double seconds)
 void loop_timer_stop(struct loop_timer *t)
 {
     evtimer_del(t->ev);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop_watch *w = arg;
+
+    (void)fd;
+    (void)what;
+    w->fn(w->arg);
+}
+
+enum err loop_watch_new(struct loop_watch **out, struct loop *l, int fd, void (*fn)(void *arg),
+                        void *arg)
+{
+    struct loop_watch *w = calloc(1, sizeof(*w));
+
+    *out = NULL;
+    if (!w || !(w->ev = event_new(l->base, fd, EV_READ | EV_PERSIST, on_readable, w)) ||
+        event_add(w->ev, NULL)) {
+        loop_watch_free(w);
+        return err_set(ERR_NOMEM, "LOOP-05", "out of memory to watch a descriptor");
+    }
+    w->fn = fn;
+    w->arg = arg;
+    *out = w;
+    return OK;
+}
+
+void loop_watch_free(struct loop_watch *w)
+{
+    if (!w)
+        return;
+    if (w->ev)
+        event_free(w->ev);
+    free(w);
 }

@@ -1,4 +1,4 @@
-/* loop.h - the event loop of one thread, and timers on it, for code above this folder.
+/* loop.h - the event loop of one thread, timers and descriptors on it, for code above this folder.
  *
  * Everything here belongs to the loop's thread, and what a timer calls runs on it. */
 #ifndef HTTP_LOOP_H
@@ -8,6 +8,7 @@
 
 struct loop;
 struct loop_timer;
+struct loop_watch;
 
 /* A loop without a server; one of a server is server_loop().  *out is yours: loop_free(), after
  * all timers and clients on it.  Errors: NOMEM. */
@@ -30,5 +31,11 @@ void loop_timer_free(struct loop_timer *t);
  * Errors: NOMEM. */
 MUST_CHECK enum err loop_timer_set(struct loop_timer *t, double seconds);
 void loop_timer_stop(struct loop_timer *t);
+
+/* Call `fn` whenever a descriptor, which stays yours, is readable.  *out is yours:
+ * loop_watch_free(), before the descriptor is closed.  Errors: NOMEM. */
+MUST_CHECK enum err loop_watch_new(struct loop_watch **out, struct loop *l, int fd,
+                                   void (*fn)(void *arg), void *arg);
+void loop_watch_free(struct loop_watch *w);
 
 #endif

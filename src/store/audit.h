@@ -76,4 +76,11 @@ MUST_CHECK enum err audit_verify_bytes(const char *chain, const void *data, size
                                        const char *heads, size_t heads_len, audit_problem_fn *fn,
                                        void *arg, struct audit_totals *totals);
 
+/* Call `fn` with each row of a folder's chains whose text holds `part`, chain by chain in the order
+ * of their names; nothing is verified.  `row` is borrowed for the call: its object, on one line.
+ * An error of fn ends the walk.  Errors: MISSING, IO, NOMEM, and those of fn. */
+struct audit_row { const char *chain, *row; size_t len; int64_t n, made_ms; };
+typedef enum err audit_row_fn(void *arg, const struct audit_row *row);
+MUST_CHECK enum err audit_find(const char *folder, const char *part, audit_row_fn *fn, void *arg);
+
 #endif

@@ -127,8 +127,9 @@ static enum err join(struct store *s)
         return e;
     if (!(e = store_clock(s)) && !(e = store_bury_ours(s)) &&
         !(e = ledger_join(s->db, s->process, s->node, store_now_ms(s))) &&
-        !(e = first_slices(s)))
+        !(e = first_slices(s)) && !(e = store_keys_read(s)))
         e = db_commit(s->db);
+    store_keys_done(s, e == OK);
     if (e)
         db_rollback(s->db);
     s->beaten_ms = began;
@@ -174,6 +175,7 @@ enum err store_open(struct store **out, const struct store_options *o)
         return err_set(ERR_NOMEM, "STORE-04", "no memory to open a ledger");
     s->o = *o;
     s->run_fd = -1;
+    s->keys_version = -1;
     s->last = &s->first;
     s->later_last = &s->later;
     s->lease_ms = o->lease_ms ? o->lease_ms : STORE_LEASE_MS;
@@ -220,11 +222,10 @@ void store_close(struct store *s, int wait_ms)
         return;
     if ((ran = s->running))
         stop_worker(s, wait_ms);
-    if (ran) {
-        while (outbox_run(&s->outbox))
-            ;
+    while (s->outbox.fd >= 0 && outbox_run(&s->outbox))
+        ;
+    if (ran)
         leave(s);
-    }
     for (struct store_attempt *a = s->attempts, *next; a; a = next) {
         next = a->next;
         free(a);

@@ -14,7 +14,11 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include "store/key_rows.h"
 #include "store/limits.h"
+
+/* A change of the keys is known within this time, while the database answers. */
+enum { KEYS_FRESH_MS = 2000 };
 
 struct store;
 struct store_attempt;
@@ -27,6 +31,11 @@ struct store_options {
     int lease_ms;                       /* silence after which others are dead: 0 is 30,000 */
     int64_t (*clock)(void);             /* UTC in ms; NULL: the database's */
     void (*slices)(void *arg);          /* on store_poll(): slices came, ask again what is LATER */
+
+    /* On store_poll(), the first time as soon as there is a poll, then when the table of keys has
+     * changed (also inside store_close(), and a store_open() that fails late): it is taken,
+     * key_rows_free().  NULL: keys are not read. */
+    void (*keys)(void *arg, struct key_rows *taken);
     void *arg;
 };
 

@@ -45,6 +45,9 @@ struct store_attempt {
 struct lease_job { struct job job; int n; struct limit_ask ask[STORE_ASKS_MAX]; };
 struct head_job { struct job job; int64_t n, made_ms; char *chain, *hash, *line, text[]; };
 
+/* A picture of the keys on its way to the caller. */
+struct keys_item { struct outbox_item item; struct store *store; struct key_rows *rows; };
+
 /* Another process as the worker saw it last. */
 struct peer { char id[32]; int64_t beats, seen_ms; bool there; };
 
@@ -79,6 +82,8 @@ struct store {
     struct peer peer[STORE_PEERS_MAX];
     int n_peer;
     struct ledger_deltas deltas;
+    struct keys_item *keys;             /* read in this transaction, or NULL */
+    int64_t keys_version;               /* of those that were handed over; -1: none */
 };
 
 int64_t store_mono_ms(void);            /* goes on while the machine sleeps */
@@ -91,6 +96,11 @@ void *store_worker(void *store);
 MUST_CHECK enum err store_bury(struct store *s);
 MUST_CHECK enum err store_bury_ours(struct store *s);
 MUST_CHECK enum err store_clock(struct store *s);
+
+/* The keys, where they have changed and somebody wants them; hand them over when the transaction
+ * they were read in is done, or drop them. */
+MUST_CHECK enum err store_keys_read(struct store *s);
+void store_keys_done(struct store *s, bool committed);
 
 /* store_run.c: the file in STATE/run/ that is locked while the process lives. */
 MUST_CHECK enum err store_run_lock(struct store *s);

@@ -79,6 +79,45 @@ enum err store_bury(struct store *s)
     return e;
 }
 
+static void keys_came(struct outbox_item *item)
+{
+    struct keys_item *k = (struct keys_item *)item;
+
+    k->store->o.keys(k->store->o.arg, k->rows);
+    free(k);
+}
+
+enum err store_keys_read(struct store *s)
+{
+    struct key_rows *rows;
+    enum err e;
+
+    if (!s->o.keys)
+        return OK;
+    if ((e = key_rows_read(&rows, s->db, s->keys_version)) || !rows)
+        return e;
+    if (!(s->keys = malloc(sizeof(*s->keys)))) {
+        key_rows_free(rows);
+        return err_set(ERR_NOMEM, "WORKER-02", "no memory for the ledger's keys");
+    }
+    *s->keys = (struct keys_item){ .item.run = keys_came, .store = s, .rows = rows };
+    return OK;
+}
+
+void store_keys_done(struct store *s, bool committed)
+{
+    struct keys_item *k = s->keys;
+
+    s->keys = NULL;
+    if (k && committed) {
+        s->keys_version = k->rows->version;
+        outbox_put(&s->outbox, &k->item);
+    } else if (k) {
+        key_rows_free(k->rows);
+        free(k);
+    }
+}
+
 /* We live, in this transaction.  Taken for dead meanwhile: a new life. */
 static enum err beat(struct store *s)
 {
@@ -156,6 +195,8 @@ static enum err do_all(struct store *s, const struct batch *b, bool due)
         e = store_clock(s);
     if (!e && due)
         e = store_bury(s);
+    if (!e && due)
+        e = store_keys_read(s);
     for (int i = 0; i < b->n && !e; i++)
         e = do_job(s, b->job[i]);
     if (!e)
@@ -184,6 +225,7 @@ static enum err transaction(struct store *s, const struct batch *b, bool due)
     began = store_mono_ms();
     if (!e)
         e = do_all(s, b, due);
+    store_keys_done(s, e == OK);
     if (e) {
         db_rollback(s->db);
         return e;

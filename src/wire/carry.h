@@ -28,6 +28,9 @@ struct wire_carry {
 const struct wire_carry *wire_carry_at(size_t i);
 enum wire_verdict wire_carry_to(const struct wire_carry *c, const struct wire_dialect *to);
 
+/* Has the body something that carry.def refuses to carry there?  wire_write() names it. */
+bool wire_refuses(const struct wire_request *r, const struct wire_dialect *to);
+
 /* Read a body whole, with all that an upstream may make of it.  As wire_parse() otherwise. */
 MUST_CHECK enum err wire_read(struct wire_request *r, struct wire_error *why,
                               const struct wire_dialect *d, const char *body, size_t len);
@@ -77,8 +80,9 @@ struct wire_answer {
     struct wire_answer_choice *choice;
     size_t n_choice;
     struct wire_usage usage;
-    bool has_usage;
+    bool has_usage, usage_whole;        /* whole: not only what stood at its beginning */
     struct buf usage_json, id, model;   /* the upstream's own id and model, "" until they came */
+    struct buf tier;                    /* the service tier that it says beside them, or "" */
 };
 
 /* One event of its stream (the data; without a meaning for this dialect is no error); the end of

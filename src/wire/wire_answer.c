@@ -157,7 +157,7 @@ enum err wire_answer_usage(struct wire_answer *a, const json_t *usage)
 {
     buf_cut(&a->usage_json, 0);
     wire_put_json(&a->usage_json, usage);
-    a->has_usage = true;
+    a->has_usage = a->usage_whole = true;
     return a->usage_json.broken ? no_memory() : OK;
 }
 
@@ -167,7 +167,11 @@ enum err wire_answer_about(struct wire_answer *a, const json_t *head)
         buf_puts(&a->id, wire_str_of(head, "id"));
     if (!a->model.len)
         buf_puts(&a->model, wire_str_of(head, "model"));
-    return a->id.broken || a->model.broken ? no_memory() : OK;
+    if (*wire_str_of(head, "service_tier")) {       /* asked for at first, then given */
+        buf_cut(&a->tier, 0);
+        buf_puts(&a->tier, wire_str_of(head, "service_tier"));
+    }
+    return a->id.broken || a->model.broken || a->tier.broken ? no_memory() : OK;
 }
 
 /* Parse what came; *out is NULL when it is no object, and then FAIL was said. */
@@ -238,6 +242,7 @@ void wire_answer_release(struct wire_answer *a)
     buf_release(&a->usage_json);
     buf_release(&a->id);
     buf_release(&a->model);
+    buf_release(&a->tier);
     *a = (struct wire_answer){ 0 };
 }
 
@@ -251,6 +256,10 @@ static const struct { const char *word; enum wire_code code; } words[] = {
     { "invalid_api_key", WIRE_E_BAD_KEY }, { "permission_error", WIRE_E_FORBIDDEN },
     { "model_not_found", WIRE_E_NO_MODEL }, { "not_found_error", WIRE_E_NO_MODEL },
     { "request_too_large", WIRE_E_TOO_LARGE }, { "timeout_error", WIRE_E_DEADLINE },
+    { "unsupported_parameter", WIRE_E_UNSUPPORTED }, { "invalid_type", WIRE_E_TYPE },
+    { "unsupported_value", WIRE_E_UNSUPPORTED_VALUE },
+    { "missing_required_parameter", WIRE_E_MISSING },
+    { "thread_not_found", WIRE_E_THREAD_GONE }, { "thread_unsupported_request", WIRE_E_NO_THREAD },
     { "invalid_request_error", WIRE_E_VALUE }, { "invalid_prompt", WIRE_E_VALUE },
 };
 
@@ -289,13 +298,15 @@ static enum wire_code code_of(int status, const char *code, const char *type, co
 void wire_error_take(struct wire_error *why, int status, const json_t *body)
 {
     const json_t *error = json_object_get(body, "error");
-    const char *text = json_string_value(error);
+    const char *text = json_string_value(error), *word;
 
     if (!json_is_object(error))
         error = body;
     text = text ? text : wire_str_of(error, "message");
-    enum wire_code code = code_of(status, wire_str_of(error, "code"), wire_str_of(error, "type"),
-                                  text);
+    word = wire_str_of(error, "code");
+    if (!*word)
+        word = wire_str_of(json_object_get(error, "details"), "error_code");
+    enum wire_code code = code_of(status, word, wire_str_of(error, "type"), text);
     wire_error_set(why, code, wire_str_of(error, "param"), *text ? "%s" : NULL, text);
 }
 

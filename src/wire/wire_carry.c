@@ -52,6 +52,14 @@ bool wire_has_said(const struct wire_request *r, size_t i)
     return r->said[i / 8] >> i % 8 & 1;
 }
 
+bool wire_refuses(const struct wire_request *r, const struct wire_dialect *to)
+{
+    for (size_t i = 0; i < N_CARRY && r->dialect != to; i++)
+        if (wire_has_said(r, i) && wire_carry_to(&table[i], to) == WIRE_REFUSED)
+            return true;
+    return false;
+}
+
 void wire_note(struct wire_writer *w, const char *name)
 {
     struct wire_notes *notes = w->notes;

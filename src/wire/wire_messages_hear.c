@@ -145,6 +145,7 @@ static enum err take_start(struct wire_answer *a, const json_t *data)
 
     if (e == OK)
         e = take_usage(a, json_object_get(message, "usage"));
+    a->usage_whole = false;
     return e != OK ? e : wire_say_begin(a);
 }
 

@@ -199,6 +199,16 @@ static void put_reasoning_wish(struct wire_writer *w)
         buf_puts(w->out, ",\"include\":[\"reasoning.encrypted_content\"]");
 }
 
+/* The API takes no less than 16. */
+static void put_limit(struct wire_writer *w)
+{
+    bool low = w->r->max_tok != WIRE_ABSENT && w->r->max_tok < 16;
+
+    if (low)
+        wire_note(w, "max_tokens");
+    wire_put_integer(w->out, "max_output_tokens", low ? 16 : w->r->max_tok);
+}
+
 enum err wire_responses_write(struct wire_writer *w)
 {
     const struct wire_request *r = w->r;
@@ -207,7 +217,7 @@ enum err wire_responses_write(struct wire_writer *w)
     bool store = false;
 
     put_input(w);
-    wire_put_integer(out, "max_output_tokens", r->max_tok);
+    put_limit(w);
     if (r->stream)
         buf_puts(out, ",\"stream\":true");
     wire_put_real(out, "temperature", r->temperature);

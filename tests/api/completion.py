@@ -121,7 +121,7 @@ def check_option(command, operands, o):
 def test_operands():
     models = MODELS
     for c in COMMANDS:
-        first = c["args"].split(" ")[0]
+        first = c["args"].split(" ")[0].strip("[]")
         if first == "MODEL":
             offers([c["name"], ""], models, "models")
             offers([c["name"], "-q", "ALP"], models[:1], "models")

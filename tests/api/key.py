@@ -1,4 +1,5 @@
-"""key.py - `croft key` as a person uses it: made, shown once, listed, changed, revoked, several at once."""
+"""key.py - `croft key` as a person uses it: made, shown once, listed, changed, revoked, several at once; in a
+key file, and in the ledger of a gateway."""
 import json
 import os
 import stat
@@ -114,12 +115,86 @@ def at_once():
           "nothing is left over", str(os.listdir(os.path.dirname(FILE))))
 
 
+CONFIG = """
+listen: {address: 127.0.0.1:4010}
+state: {folder: %(home)s}
+ledger: {url: 'sqlite:%(home)s/ledger.db'}
+upstreams:
+  - {name: own, dialect: chat, url: 'http://127.0.0.1:1/v1'}
+models:
+  - {name: near, upstream: own, aliases: [a]}
+groups:
+  - {name: best, members: [{model: near}]}
+labels:
+  - {name: personal}
+teams:
+  - {name: research, keys: [ci]}
+  - {name: sales}
+"""
+
+
+def in_a_ledger():
+    config = os.path.join(HOME.name, "croft.yaml")
+    with open(config, "w") as f:
+        f.write(CONFIG % {"home": HOME.name})
+
+    def ledger(*args, stdin=""):
+        return key(*args, "--config", config, stdin=stdin)
+
+    def rows():
+        return {k["id"]: k for k in json.loads(ledger("list", "--json").stdout)}
+
+    refused(ledger("list"), 3, "SQLITE-09", "a ledger that is not there")
+    p = ledger("create", "laptop", "--team", "sales", "--models", "best", "--models", "a", "--label",
+               "personal", "--tag", "red", "--tag", "blue", "--expires", "2099-01-31")
+    token = p.stdout.strip()
+    check(p.returncode == 0 and token.startswith("croft_laptop_") and token not in p.stderr, "made in a ledger",
+          p.stderr)
+    check(rows()["laptop"] == {
+        "id": "laptop", "state": "valid", "scopes": ["infer"], "created": rows()["laptop"]["created"],
+        "expires": "2099-01-31T00:00:00Z", "team": "sales", "models": ["best", "a"], "labels": ["personal"],
+        "tags": ["red", "blue"]}, "what is listed of it", str(rows()))
+    check("team sales, models best a, labels personal, tags red blue" in ledger("list").stdout, "as text",
+          ledger("list").stdout)
+    with open(os.path.join(HOME.name, "ledger.db"), "rb") as f:
+        check(token.rsplit("_", 1)[1].encode() not in f.read(), "the ledger does not hold the secret")
+    check(ledger("check", stdin=token).stdout == "laptop\n" and key("check", stdin=token).returncode == 1,
+          "a key of the ledger is not one of the file")
+    check(ledger("set", "laptop", "--models", "", "--label", "", "--team", "", "--tag", "").returncode == 0
+          and rows()["laptop"]["models"] is None and rows()["laptop"]["labels"] == []
+          and rows()["laptop"]["team"] is None and rows()["laptop"]["tags"] == [], "lists are emptied",
+          str(rows()))
+    check(ledger("set", "laptop", "--label", "personal").returncode == 0
+          and rows()["laptop"]["expires"] == "2099-01-31T00:00:00Z", "only what was said changes")
+    check(ledger("revoke", "laptop").returncode == 0 and rows()["laptop"]["state"] == "revoked"
+          and rows()["laptop"]["labels"] == ["personal"], "revoke leaves the rest", str(rows()))
+    check("revoked" in ledger("check", stdin=token).stderr, "a revoked key is refused")
+    fresh = ledger("renew", "laptop").stdout.strip()
+    check(ledger("check", stdin=fresh).returncode == 0 and ledger("check", stdin=token).returncode == 1, "renew")
+    refused(ledger("add", "laptop"), 2, "KEYS-08", "an id that is taken")
+    refused(ledger("add", "x", "--team", "nobody"), 2, "KEY-15", "a team that is not")
+    refused(ledger("add", "ci", "--team", "sales"), 2, "KEY-15", "a key that another team lists")
+    refused(ledger("add", "x", "--models", "gpt"), 2, "KEY-13", "a model that is not")
+    refused(ledger("add", "x", "--label", "secret"), 2, "KEY-14", "a label that is not")
+    refused(ledger("add", "x", "--tag", "a b"), 2, "KEY-16", "a tag with a space")
+    refused(ledger("add", "x", "--rpm", "3"), 2, "KEY-17", "a limit is a budget's")
+    refused(key("add", "x", "--team", "sales"), 2, "KEY-19", "a team in a key file")
+    refused(ledger("add", "x", "--key-file", FILE), 2, "KEY-12", "two places")
+    refused(ledger("remove", "nobody"), 2, "KEY-07", "an unknown id")
+    many = [subprocess.Popen([croft.CROFT, "key", "add", "-q", "m%d" % i, "-c", config], env=ENV,
+                             stdout=subprocess.DEVNULL) for i in range(8)]
+    check(all(p.wait() == 0 for p in many) and len(rows()) == 9, "eight at once", str(sorted(rows())))
+    check(ledger("remove", "laptop").returncode == 0 and "laptop" not in rows(), "remove")
+    check(ledger("check", stdin=fresh).returncode == 1, "and its secret is nobody's")
+
+
 def main():
     token, other = made()
     checked(token, other)
     changed(token)
     wrong()
     at_once()
+    in_a_ledger()
     HOME.cleanup()
     return croft.done()
 

@@ -284,6 +284,7 @@ def file_gone():
     p = drive(db.url, folder, "calls=1000000", "tokens=100000000", "print=1", "flight=4", wait=False)
     p.stdout.readline()
     time.sleep(0.2)
+    db.rows("PRAGMA wal_checkpoint")    # the file alone has the tables from here on
     os.rename(db.file, db.file + ".away")
     time.sleep(1.0)
     mark = len(db_rows(db.file + ".away"))
@@ -360,6 +361,36 @@ def commands(db, folder):
     check(p.returncode == 0 and "laptop" in p.stdout, db.name + ": text", p.stdout + p.stderr)
     check(gateway("ledger", "-c", path, "--csv", "--json").returncode == 2, "two forms are one too many")
     reconciled(db, path, rows)
+    keys(db, path)
+
+
+def key(path, *args, stdin=""):
+    return subprocess.run([croft.CROFT, "key", *args, "-c", path], capture_output=True, text=True, env=ENV,
+                          input=stdin, timeout=120)
+
+
+def keys(db, path):
+    """The keys in the same database, by the same statements (tests/api/key.py has the rest)."""
+    if db.name == "sqlite":             # a ledger of a croft that had none yet
+        old = sqlite3.connect(db.file)
+        old.executescript("DROP TABLE client_keys; DROP TABLE client_keys_state; UPDATE croft_schema SET version = 1")
+        old.close()
+    p = key(path, "add", "ci", "--team", "research", "--models", "best", "--label", "secret", "--tag", "night's")
+    check(p.returncode == 2 and "KEY-16" in p.stderr, db.name + ": a tag that is none", p.stderr)
+    p = key(path, "add", "ci", "--team", "research", "--models", "best", "--label", "secret", "--tag", "night")
+    token = p.stdout.strip()
+    check(p.returncode == 0 and key(path, "check", stdin=token).stdout == "ci\n", db.name + ": a key", p.stderr)
+    many = [subprocess.Popen([croft.CROFT, "key", "add", "-q", "k%d" % i, "-c", path], env=ENV,
+                             stdout=subprocess.DEVNULL) for i in range(6)]
+    check(all(p.wait() == 0 for p in many), db.name + ": six keys at once")
+    check(key(path, "revoke", "ci").returncode == 0 and key(path, "remove", "k3").returncode == 0,
+          db.name + ": revoked, removed")
+    listed = {k["id"]: k for k in json.loads(key(path, "list", "--json").stdout)}
+    check(sorted(listed) == ["ci", "k0", "k1", "k2", "k4", "k5"] and listed["ci"]["state"] == "revoked"
+          and listed["ci"]["models"] == ["best"] and listed["ci"]["tags"] == ["night"], db.name + ": listed", str(listed))
+    check("revoked" in key(path, "check", stdin=token).stderr, db.name + ": a revoked key")
+    check(db.rows("SELECT version FROM client_keys_state") == [(10,)], db.name + ": each change has its number",
+          str(db.rows("SELECT version FROM client_keys_state")))
 
 
 def reconciled(db, path, rows):

@@ -18,7 +18,7 @@ enum err body_prices(void)
     return e;
 }
 
-enum err body_usage(void)
+enum err body_usage_parse(void)
 {
     static const char text[] = "{\"usage\": {\"prompt_tokens\": 3, \"prompt_tokens_details\": "
         "{\"cached_tokens\": 1}}, \"service_tier\": \"flex\"}";

@@ -5,6 +5,6 @@
 #include "base/err.h"
 
 enum err body_prices(void);
-enum err body_usage(void);
+enum err body_usage_parse(void);
 
 #endif

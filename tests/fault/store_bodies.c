@@ -1,6 +1,7 @@
 /* store_bodies.c - see store_bodies.h.  Allocations of SQLite itself are not counted. */
 #include "store_bodies.h"
 
+#include "store/key_rows.h"
 #include "store/limits.h"
 
 #include "../unit/temp_file.h"
@@ -26,6 +27,21 @@ enum err body_limits(void)
             LIMIT_LATER || limits_plan(l, 100, 0, false, ask, 4) != 2)
         e = err_set(ERR_NOMEM, "FAULT-01", "an account is missing");
     limits_free(l);
+    return e;
+}
+
+static enum err use_keys(struct db *db)
+{
+    const struct key_row row = { .id = "a", .hmac = "00", .scopes = "infer", .team = "t",
+                                 .models = "", .labels = "", .tags = "" };
+    struct key_rows *rows = NULL;
+    enum err e = db_begin(db, true);
+
+    if (!e && !(e = key_rows_put(db, &row, "00")) && !(e = key_rows_read(&rows, db, -1)))
+        e = db_commit(db);
+    ASSERT(e || (rows->n == 1 && rows->version > 0));
+    db_rollback(db);
+    key_rows_free(rows);
     return e;
 }
 
@@ -65,6 +81,8 @@ enum err body_ledger(void)
     snprintf(url, sizeof(url), "sqlite:%s", temp_path(&t, "ledger.db"));
     if (!(e = db_open(&db, url, true)))
         e = use_ledger(db);
+    if (!e)
+        e = use_keys(db);
     db_close(db);
     temp_release(&t);
     return e;

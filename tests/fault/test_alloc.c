@@ -689,7 +689,7 @@ int main(void)
         { "chat_open, chat_render, confirmed", body_chat_own },
         { "chat_render, calls and tools", body_chat_calls },
         { "prices_parse", body_prices },
-        { "usage_parse", body_usage },
+        { "usage_parse", body_usage_parse },
         { "limits_new, limits_admit, limits_plan", body_limits },
         { "a ledger in a file", body_ledger },
         { "wire_parse, a conversation", body_wire_chat },
@@ -704,6 +704,8 @@ int main(void)
         { "keys_load", http_body_keys },
         { "config_parse, policy_new, prove", body_gateway },
         { "pattern_new, pattern_found", body_pattern },
+        { "keyring_new, keyring_row", body_keyring },
+        { "circuits_new, choose, attempts_start, aside_put", body_decide },
     };
     int bad = 0;
 

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct proof proof;
     struct config *c;
     struct policy *p;
-    struct span span;
+    struct find span;
     enum err e = config_parse(&c, (const char *)data, size, "fuzz.yaml");
 
     for (int d = 0; d < DETECTOR_N; d++)

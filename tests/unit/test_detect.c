@@ -58,7 +58,7 @@ static const struct { enum detector d; const char *text; } innocent[] = {
 
 Test(detect, what_is_planted_is_found_alone_and_inside_a_text)
 {
-    struct span s, inside;
+    struct find s, inside;
     char text[512];
 
     for (size_t i = 0; i < sizeof(planted) / sizeof(*planted); i++) {
@@ -75,7 +75,7 @@ Test(detect, what_is_planted_is_found_alone_and_inside_a_text)
 
 Test(detect, what_is_like_it_is_not)
 {
-    struct span s;
+    struct find s;
 
     for (size_t i = 0; i < sizeof(innocent) / sizeof(*innocent); i++)
         cr_assert(!detect_next(innocent[i].d, innocent[i].text, strlen(innocent[i].text), 0, &s),
@@ -85,7 +85,7 @@ Test(detect, what_is_like_it_is_not)
 
 Test(detect, a_cut_text_is_read_to_its_end_and_no_further)
 {
-    struct span s;
+    struct find s;
 
     for (size_t i = 0; i < sizeof(planted) / sizeof(*planted); i++)
         for (size_t n = 0; n <= strlen(planted[i].text); n++) {
@@ -101,7 +101,7 @@ Test(detect, a_cut_text_is_read_to_its_end_and_no_further)
 
 Test(detect, a_novel_raises_at_most_one_alarm_a_megabyte)
 {
-    struct span s;
+    struct find s;
     char *text;
     size_t len;
     int n = 0;

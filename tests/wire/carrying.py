@@ -27,7 +27,8 @@ A request in one dialect can go to an upstream of another, and its answer comes 
 it arrives with its meaning. *kept*: the other side has no place for it; it stays with the gateway and comes back
 from there. *dropped*: left out, and named in `x-croft-note`. *refused*: 400, by its name. Within one dialect everything
 passes as it came, fields nobody here knows among it; towards another dialect those are dropped. What is dropped of an
-answer has no note: its headers are gone by then.
+answer has no note: its headers are gone by then. A limit of tokens under 16 is 16 towards `responses`, which takes no
+less, and named too.
 """
 
 

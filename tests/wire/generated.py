@@ -38,7 +38,7 @@ class Talk:
         self.temperature = r.choice([None, 0, 0.25, 1])
         self.top_p = r.choice([None, 0.5, 1])
         self.stream = r.random() < 0.5
-        self.most = r.choice([1, 77, 2147483647])
+        self.most = r.choice([16, 77, 2147483647])
         self.choice = r.choice([None, "auto", "none", "required", "named"]) if self.tools else None
         self.format = self.schema() if r.random() < 0.3 else None
         self.user = self.text() if r.random() < 0.3 else None

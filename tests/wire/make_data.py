@@ -2,12 +2,15 @@
 """make_data.py - cut what the tests of src/wire use out of larger collections.
 
     python3 tests/wire/make_data.py openapi openapi.json[.gz] > tests/data/wire/openapi.json
+    python3 tests/wire/make_data.py requests openapi.json[.gz] > tests/data/wire/requests.json
     python3 tests/wire/make_data.py clients FOLDER > tests/data/wire/clients.jsonl
     python3 tests/wire/make_data.py carry FOLDER > tests/data/wire/carry.jsonl
 
 openapi: OpenAI's document.  The components that replies are made of, without descriptions, in the
 JSON Schema of 2020-12 (`nullable` becomes a type), and closed: a property that the document does
 not name is an error.  Of requests the names of their properties.
+requests: the same document's requests, whole: what `allOf` joins is one closed object, and where
+`oneOf` says one, several may fit (its kinds of message overlap).
 clients: a folder of recorded conversations (one folder for each client, *.jsonl).  POSTs of OpenAI
 routes with what was answered; of one client's that have the same fields, roles and kind of answer
 the first, where it has at most 32 KB.
@@ -71,6 +74,41 @@ def openapi(path):
     json.dump({"$defs": used, "requests": requests}, sys.stdout, indent=0, sort_keys=True)
     print()
 
+
+
+SENT = {"chat": "CreateChatCompletionRequest", "responses": "CreateResponse",
+        "completions": "CreateCompletionRequest", "embeddings": "CreateEmbeddingRequest"}
+
+
+def joined(schemas, node):
+    """An object of all that its parts have."""
+    out = {"type": "object", "properties": {}, "required": []}
+    for part in node.get("allOf", []):
+        if "$ref" in part:
+            part = schemas[part["$ref"].rsplit("/", 1)[1]]
+        if "allOf" in part:
+            part = joined(schemas, part)
+        out["properties"].update(part.get("properties", {}))
+        out["required"] += part.get("required", [])
+    return out
+
+
+def requests(path):
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt") as f:
+        schemas = json.load(f)["components"]["schemas"]
+    used, todo = {}, list(SENT.values())
+    while todo:
+        name = todo.pop()
+        if name not in used:
+            node = schemas[name]
+            used[name] = clean(joined(schemas, node) if "allOf" in node else node)
+            text = json.dumps(used[name]).replace('"oneOf"', '"anyOf"')
+            used[name] = json.loads(text)
+            todo += re.findall(r'"#/\$defs/([^"]+)"', text)
+    json.dump({"$defs": used, "of": SENT}, sys.stdout, separators=(",", ":"), sort_keys=True)
+    print()
+
+
 CARRIED = {"/v1/chat/completions": "chat", "/v1/messages": "messages", "/v1/responses": "responses"}
 
 
@@ -106,10 +144,12 @@ def clients(folder, routes, most):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("openapi", "clients", "carry"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("openapi", "requests", "clients", "carry"):
         sys.exit(__doc__)
     if sys.argv[1] == "openapi":
         openapi(sys.argv[2])
+    elif sys.argv[1] == "requests":
+        requests(sys.argv[2])
     elif sys.argv[1] == "clients":
         clients(sys.argv[2], ROUTES, 32 << 10)
     else:
