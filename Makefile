@@ -42,7 +42,8 @@ CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c
 FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
          $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
-         $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive
+         $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive $(BUILD)/load_upstream $(BUILD)/load_client \
+         $(BUILD)/load_leak.so
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -82,6 +83,15 @@ $(BUILD)/fetch: $(filter $(BUILD)/src/base/% $(BUILD)/src/http/%,$(OBJ)) $(BUILD
 $(BUILD)/store_drive: $(filter $(BUILD)/src/base/% $(BUILD)/src/store/%,$(OBJ)) \
                       $(BUILD)/tests/store/store_drive.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# An upstream and its clients that cost next to nothing, for measuring what stands between them.
+$(BUILD)/load_%: $(BUILD)/tests/load/load_%.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# A leak for a program that has none: every 16th block that it frees stays.
+$(BUILD)/load_leak.so: tests/load/load_leak.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call run,LINK) $(CC) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
 
 # Loaded before a program it loses memory: tests/soak/soak.py.
 $(BUILD)/leak.so: tests/soak/leak.c
@@ -129,7 +139,7 @@ $(BUILD)/src/cmd/bench_json.o $(BUILD)/src/cmd/receipt_about.o: CPPFLAGS += -DCR
 
 tests: $(TESTS)                         ## the test programs, not run
 objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) \
-         $(call objs,tests/fuzz/*.c tests/http/*.c tests/store/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
+         $(call objs,tests/fuzz/*.c tests/http/*.c tests/load/*.c tests/store/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
 synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
 
 debug:                                  ## build-asan/croft with AddressSanitizer and UBSan
@@ -157,7 +167,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy or gateway-carry
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults or gateway-load
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 soak: $(BUILD)/croft $(BUILD)/leak.so   ## croft serve under load for HOURS=n: its memory must be flat, and a planted leak be found
