@@ -195,9 +195,38 @@ void term_clear_interrupt(void)
 
 /* ---- standard output ---- */
 
+static int out_errno;                   /* of the first write that failed */
+
+/* All of it, whatever signals come: stdio would lose the rest of an interrupted write. */
+static ssize_t write_out(void *cookie, const char *bytes, size_t len)
+{
+    size_t done = 0;
+    ssize_t n = 0;
+
+    (void)cookie;
+    while (done < len && ((n = write(STDOUT_FILENO, bytes + done, len - done)) >= 0 ||
+                          errno == EINTR))
+        done += n > 0 ? (size_t)n : 0;
+    if (n < 0 && !out_errno)
+        out_errno = errno;
+    return (ssize_t)done;
+}
+
+void out_init(void)
+{
+    static char buffer[64 << 10];
+    const cookie_io_functions_t calls = { .write = write_out };
+    FILE *out = fopencookie(NULL, "w", calls);
+
+    if (!out)
+        return;                         /* the stream that is there does, but for what is above */
+    setvbuf(out, buffer, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, sizeof(buffer));
+    stdout = out;
+}
+
 static enum err out_failed(void)
 {
-    int why = errno;
+    int why = out_errno ? out_errno : errno;
 
     if (why == EPIPE)
         return err_set(ERR_PIPE, "TERM-01", "the reader of the output went away");
@@ -223,7 +252,7 @@ enum err out_printf(const char *fmt, ...)
 
 enum err out_flush(void)
 {
-    return fflush(stdout) ? out_failed() : OK;
+    return fflush(stdout) || ferror(stdout) ? out_failed() : OK;
 }
 
 double clock_s(void)

@@ -55,6 +55,9 @@ void term_catch_interrupt(void);
 bool term_interrupted(void);
 void term_clear_interrupt(void);
 
+/* First thing: from then on a signal cuts no write to standard output short. */
+void out_init(void);
+
 /* Write to standard output; ERR_PIPE when the reader went away, ERR_IO otherwise. */
 MUST_CHECK enum err out_write(const char *bytes, size_t len);
 MUST_CHECK enum err out_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -28,7 +28,7 @@ static enum err put(FILE *to, const char *text, size_t len)
     struct buf safe = { 0 };
     enum err e;
 
-    if (isatty(fileno(to))) {
+    if (isatty(to == stdout ? STDOUT_FILENO : fileno(to))) {
         term_shown(&safe, text, len);
         text = safe.data;
         len = safe.len;

@@ -118,8 +118,7 @@ int main(int argc, char **argv)
     enum err e, flushed;
 
     setlocale(LC_CTYPE, "");
-    if (!isatty(STDOUT_FILENO))
-        setvbuf(stdout, NULL, _IOFBF, 64 * 1024);
+    out_init();
     signal(SIGPIPE, SIG_IGN);
     file_install_sigbus_handler();
     term_init(false, false, false);
@@ -127,8 +126,6 @@ int main(int argc, char **argv)
     /* Help pages are written without looking: a lost reader shows here at the latest. */
     if (!e) {
         e = out_flush();
-        if (!e && ferror(stdout))
-            e = ERR_PIPE;
     } else if (e != ERR_PIPE) {
         struct err_record kept;
         err_save(&kept, e);
