@@ -1,6 +1,8 @@
 /* door_ask.c - a request: read, labelled, its candidates; then the steps of attempts.h. */
 #include "door/door_form.h"
 
+#include "refuse/refuse.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,7 +91,7 @@ void ask_tell(struct ask *a, const struct wire_error *why, enum door_end end)
     ask_count_end(a, end);
     a->call = NULL;
     if (c && !a->streaming) {
-        refuse_in(c, a->in, why);
+        refuse_with(c, a->in, why);
     } else if (c) {
         if (a->replying && !a->reply.done && !wire_reply_event(&a->reply, &out, &fail))
             call_write(c, buf_text(&out), out.len);

@@ -322,7 +322,6 @@ bool money_used(struct ask *a, bool whole, struct ledger_usage *out);
 
 /* ---- door_refuse.c -------------------------------------------------------------------------- */
 
-void refuse_in(struct call *c, const struct wire_dialect *d, const struct wire_error *why);
 void refuse_by_fault(void *door, const struct call *c, enum fault f, struct buf *body,
                      const char **type);
 const struct wire_dialect *refuse_dialect(const struct call *c);

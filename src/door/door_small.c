@@ -1,6 +1,8 @@
 /* door_small.c - the routes that ask nobody: names of models, health, an estimate of tokens. */
 #include "door/door_form.h"
 
+#include "refuse/refuse.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +93,7 @@ void door_model(struct call *c, void *door)
         reply(c, 200, &body);
     } else {
         wire_error_set(&why, WIRE_E_NO_MODEL, "model", "There is no such model here.");
-        refuse_in(c, refuse_dialect(c), &why);
+        refuse_with(c, refuse_dialect(c), &why);
     }
     free(s.row);
 }
