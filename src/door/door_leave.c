@@ -61,10 +61,25 @@ static void add_key(struct leaving *l, const struct world_upstream *u, int key)
     add(l, messages ? "x-api-key" : "Authorization", l->auth);
 }
 
-static void set_upstream(struct client_ask *ask, const struct config_upstream *u)
+/* With the fields and the key of `l`, which is forgotten. */
+static enum err send_to(struct client_req **out, struct client *client, struct client_ask *ask,
+                        struct leaving *l, const struct config_upstream *u, const char *path)
 {
+    struct buf url = { 0 };
+    enum err e;
+
+    put_url(&url, u->url, path);
+    ask->url = buf_text(&url);
+    ask->field = l->field;
+    ask->n_field = l->n;
     ask->proxy = u->proxy;
     ask->ca_file = u->ca_file;
+    e = buf_ok(&url);
+    if (!e)
+        e = client_send(out, client, ask);
+    explicit_bzero(l->auth, sizeof(l->auth));
+    buf_release(&url);
+    return e;
 }
 
 static enum err send_it(struct ask *a, const struct config_upstream *u,
@@ -72,7 +87,6 @@ static enum err send_it(struct ask *a, const struct config_upstream *u,
 {
     const struct attempts_step *s = &a->try.step;
     struct leaving l = { .n = 0 };
-    struct buf url = { 0 };
     struct client_ask ask = {
         .method = "POST", .body = buf_text(&a->try.body), .body_len = a->try.body.len,
         .once = true,
@@ -82,25 +96,14 @@ static enum err send_it(struct ask *a, const struct config_upstream *u,
         .on_body = reply_on_body, .on_event = a->r.stream ? reply_on_event : NULL,
         .on_end = reply_on_end,
     };
-    enum err e;
 
-    put_url(&url, u->url, path_of(a, wu));
     add(&l, "Content-Type", "application/json");
     add(&l, "Accept", a->r.stream ? "text/event-stream" : "application/json");
     add(&l, "User-Agent", "croft/" CROFT_VERSION);
     add_key(&l, wu, s->key);
     if (*a->beta && wu->dialect == a->in)
         add(&l, "anthropic-beta", a->beta);
-    ask.url = buf_text(&url);
-    ask.field = l.field;
-    ask.n_field = l.n;
-    set_upstream(&ask, u);
-    e = buf_ok(&url);
-    if (!e)
-        e = client_send(&a->try.req, a->d->client, &ask);
-    memset(l.auth, 0, sizeof(l.auth));
-    buf_release(&url);
-    return e;
+    return send_to(&a->try.req, a->d->client, &ask, &l, u, path_of(a, wu));
 }
 
 enum err leave_to(struct ask *a)
@@ -128,24 +131,12 @@ enum err leave_empty(struct client_req **out, struct world *w, const struct circ
     const struct config_upstream *u = &w->c->upstreams[pass->upstream];
     const struct world_upstream *wu = &w->upstream[pass->upstream];
     struct leaving l = { .n = 0 };
-    struct buf url = { 0 };
     struct client_ask ask = { .method = "GET", .connect_ms = 5000, .first_byte_ms = 10000,
                               .idle_ms = 10000, .total_ms = 20000, .body_max = 16 << 20,
                               .arg = arg, .on_end = on_end };
-    enum err e;
+    bool messages = !strcmp(wire_dialect_name(wu->dialect), "messages");
 
-    put_url(&url, u->url, !strcmp(wire_dialect_name(wu->dialect), "messages") ? "/v1/models"
-                                                                              : "/models");
     add(&l, "User-Agent", "croft/" CROFT_VERSION);
     add_key(&l, wu, pass->key);
-    ask.url = buf_text(&url);
-    ask.field = l.field;
-    ask.n_field = l.n;
-    set_upstream(&ask, u);
-    e = buf_ok(&url);
-    if (!e)
-        e = client_send(out, w->d->client, &ask);
-    memset(l.auth, 0, sizeof(l.auth));
-    buf_release(&url);
-    return e;
+    return send_to(out, w->d->client, &ask, &l, u, messages ? "/v1/models" : "/models");
 }
