@@ -64,6 +64,16 @@ static enum err copy_budgets(struct books *b, const struct config *c)
                                           c->budgets_count);
 }
 
+/* Books outlive the configuration that they were opened for. */
+static enum err copy_paths(struct books *b, const struct config *c)
+{
+    b->state = keep(b, c->state.folder);
+    b->head = keep(b, c->audit.head);
+    if ((b->state || !c->state.folder) && (b->head || !c->audit.head))
+        return OK;
+    return err_set(ERR_NOMEM, "DOOR-28", "no memory for the names of the state folder");
+}
+
 static void on_slices(void *arg)
 {
     struct books *b = arg;
@@ -117,8 +127,8 @@ static void on_audit(void *arg)
 
 static enum err open_audit(struct books *b, const struct config *c)
 {
-    struct audit_options o = { .state = c->state.folder, .chain = store_process(b->store),
-                               .head_file = c->audit.head, .sync_ms = (int)c->audit.sync_ms,
+    struct audit_options o = { .state = b->state, .chain = store_process(b->store),
+                               .head_file = b->head, .sync_ms = (int)c->audit.sync_ms,
                                .head = on_head, .arg = b };
     int64_t torn = 0;
     enum err e = audit_open(&b->audit, &o, &torn);
@@ -143,11 +153,14 @@ static void books_free(struct books *b)
 
 static enum err open_books(struct books *b, const struct config *c)
 {
-    struct store_options o = { .url = c->ledger.url, .state = c->state.folder, .slices = on_slices,
-                               .keys = on_keys, .arg = b };
+    struct store_options o = { .url = c->ledger.url, .slices = on_slices, .keys = on_keys,
+                               .arg = b };
     struct loop *loop = server_loop(b->d->server);
     enum err e = copy_budgets(b, c);
 
+    if (!e)
+        e = copy_paths(b, c);
+    o.state = b->state;
     o.budget = b->budget;
     o.n_budget = b->n_budget;
     if (!e)

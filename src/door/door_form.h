@@ -71,7 +71,8 @@ struct books {
     struct door *d;
     int refs;
     struct buf same;                    /* what the configuration says of them */
-    struct arena arena;                 /* of the budgets */
+    struct arena arena;                 /* of the budgets and the two paths */
+    const char *state, *head;           /* head NULL: none */
     struct limit_budget *budget;
     int n_budget;
     struct store *store;

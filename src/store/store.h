@@ -25,7 +25,8 @@ struct store_attempt;
 
 struct store_options {
     const char *url;                    /* db_open() */
-    const char *state;                  /* folder of this machine's gateways; NULL: none */
+    const char *state;                  /* folder of this machine's gateways, borrowed while the
+                                           store lives; NULL: none */
     const struct limit_budget *budget;  /* borrowed while the store lives */
     int n_budget;
     int lease_ms;                       /* silence after which others are dead: 0 is 30,000 */

@@ -291,6 +291,28 @@ def leaving():
     u.close()
 
 
+def reloaded():
+    """The ledger goes on when the configuration that opened it is gone."""
+    u = Upstream("chat", ["Hi"])
+    g = Gateway(conf({"a": u}))
+    with g:
+        with open(g.path) as f:
+            old = f.read()
+        with open(g.path, "w") as f:
+            f.write(old.replace("name: m_a", "name: m_b"))
+        g.p.send_signal(signal.SIGHUP)
+        check(until(lambda: "read again" in g.log()), "a gateway without requests is reloaded", g.log())
+
+        def beats():
+            with sqlite3.connect(os.path.join(g.folder.name, "ledger.db")) as db:
+                return db.execute("SELECT MAX(beats) FROM processes").fetchone()[0]
+
+        n = beats()
+        check(until(lambda: beats() >= n + 2), "and its ledger hears of it", g.log())
+        check(post(g, "chat", "m_b")[0] == 200, "and it answers")
+    u.close()
+
+
 def policy():
     ups = {"home": Upstream("chat", ["Home"]), "away": Upstream("anthropic", ["Away"])}
     rules = """labels:
@@ -621,7 +643,7 @@ def one_way_out():
 
 
 def main():
-    parts = [pairs, failures, told, able, continued, waits, held, leaving, finish, policy, keys, aside, money, slow, crowd, locked, gone,
+    parts = [pairs, failures, told, able, continued, waits, held, leaving, reloaded, finish, policy, keys, aside, money, slow, crowd, locked, gone,
              readme, one_way_out]
     named = [p for p in parts if p.__name__ in sys.argv[1:]]
     for part in named or parts:
