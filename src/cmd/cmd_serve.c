@@ -31,6 +31,7 @@ struct serving {
     struct access *log;
     char *id;
     struct serve_adapter *named;        /* of the model's, [l.n_named] */
+    int64_t n_ctx;                      /* of a sequence */
     const char **list[4];               /* of the options that are lists */
 };
 
@@ -102,18 +103,19 @@ static enum err listen_on(struct serving *v)
     return *host == '/' ? serve_listen_unix(v->s, host) : serve_listen(v->s, host, port);
 }
 
-static void say_where(const struct serving *v, int64_t n_ctx)
+static void say_where(void *arg)
 {
+    const struct serving *v = arg;
     const char *host = opt_text(v->o, OPT_host), *base = v->so.base_path ? v->so.base_path : "";
     bool six = strchr(host, ':') != NULL;
 
     if (*host == '/')
         term_note("%s answers at the socket %s; context %lld tokens; Ctrl-C ends", v->id, host,
-                  (long long)n_ctx);
+                  (long long)v->n_ctx);
     else
         term_note("%s answers at %s://%s%s%s:%d%s/v1; context %lld tokens; Ctrl-C ends", v->id,
                   v->so.cert ? "https" : "http", six ? "[" : "", host, six ? "]" : "",
-                  serve_port(v->s, 0), base, (long long)n_ctx);
+                  serve_port(v->s, 0), base, (long long)v->n_ctx);
 }
 
 /* A template that cannot be used leaves the routes that need none. */
@@ -192,7 +194,9 @@ static enum err answer(struct serving *v)
         m.n_named = v->l.n_named;
         m.about = about;
         m.about_arg = v;
-        say_where(v, m.n_ctx);
+        v->n_ctx = m.n_ctx;
+        m.on_ready = say_where;
+        m.ready_arg = v;
     }
     e_run = serve_run(v->s, e == OK ? &m : NULL);
     return e != OK ? e : e_run;

@@ -180,6 +180,15 @@ static void raise_descriptors(void)
                   (unsigned long long)l.rlim_cur);
 }
 
+static enum err catch_signals(struct door *d)
+{
+    enum err e = server_on_signal(d->server, SIGTERM, on_end, d);
+
+    if (!e)
+        e = server_on_signal(d->server, SIGINT, on_end, d);
+    return e ? e : server_on_signal(d->server, SIGHUP, on_hup, d);
+}
+
 enum err door_open(struct door **out, const char *path)
 {
     struct door *d = calloc(1, sizeof(*d));
@@ -205,6 +214,8 @@ enum err door_open(struct door **out, const char *path)
         e = listen_on(d, d->world->c);
     if (!e)
         e = loop_timer_set(d->tick, 0);
+    if (!e)
+        e = catch_signals(d);
     if (e) {
         door_close(d);
         return e;
@@ -215,13 +226,7 @@ enum err door_open(struct door **out, const char *path)
 
 enum err door_run(struct door *d)
 {
-    enum err e = server_on_signal(d->server, SIGTERM, on_end, d);
-
-    if (!e)
-        e = server_on_signal(d->server, SIGINT, on_end, d);
-    if (!e)
-        e = server_on_signal(d->server, SIGHUP, on_hup, d);
-    return e ? e : server_run(d->server);
+    return server_run(d->server);
 }
 
 /* Clients are gone by now, but some calls may be finished without them. */

@@ -288,6 +288,8 @@ static void on_ready(void *arg)
              server_on_signal(s->server, SIGINT, on_end, s) ||
              server_on_signal(s->server, SIGHUP, on_hup, s))
         term_error(ERR_NOMEM);
+    else if (s->m->on_ready)
+        s->m->on_ready(s->m->ready_arg);
     free(r);
 }
 

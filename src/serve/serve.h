@@ -60,6 +60,9 @@ struct serve_model {
     const char *day;                    /* "2026-01-31": what templates are told; NULL: today */
     serve_about_fn *about;              /* NULL: no receipts */
     void *about_arg;
+    void (*on_ready)(void *arg);        /* on the loop's thread, once requests and signals are
+                                           taken; NULL: nobody asks */
+    void *ready_arg;
 };
 
 struct serve;
