@@ -412,10 +412,11 @@ static void step(struct serve *s)
         s->broken = true;
         term_error(e);
     }
+    double ended = serve_now(s);
     pthread_mutex_lock(&s->lock);
     if (any) {
-        s->seen.moved = serve_now(s);
-        s->seen.step_s += s->seen.moved - began;
+        s->seen.moved = ended;
+        s->seen.step_s += ended - began;
     }
     pthread_mutex_unlock(&s->lock);
 }
