@@ -4,9 +4,10 @@
  *
  * The peer's turn measures with flash attention off and on; one that was far behind in a warm-up
  * is not run again.  A prompt and a decode behind the same depth share their turns: the peer fills
- * that depth once for both.  With --parallel a decode row is measured with llama-batched-bench,
- * which takes one way at a time.  A turn beside too much other work is repeated a few times, all
- * together at most as often as there are turns, and the quietest of them is taken.
+ * that depth once for both.  With --parallel decode rows are measured with llama-batched-bench,
+ * which takes one way at a time; those of one depth and length share their turns, so that the model
+ * is read once for all numbers of sequences.  A turn beside too much other work is repeated a few
+ * times, all together at most as often as there are turns, and the quietest of them is taken.
  */
 #include "cmd/bench.h"
 #include "cmd/cmd_table.h"
@@ -35,11 +36,18 @@ struct duel {
     int64_t n_repeat;                   /* that are left */
 };
 
-/* What a turn measures: a prompt, a decode, or both behind one depth. */
-struct pairing { struct bench_row *row[2]; };
+/* What a turn measures: a prompt, a decode, both behind one depth, or decodes of several numbers
+ * of sequences. */
+struct pairing { struct bench_row *row[BENCH_LIST_MAX]; int n; };
 
-/* A command line; words of numbers live in `text`. */
-struct args { const char *v[ARGS_MAX + 1]; int n; char text[16][TEXT]; int n_text; };
+/* A command line; words of numbers live in `text`, a list of them in `list`. */
+struct args {
+    const char *v[ARGS_MAX + 1];
+    int n;
+    char text[16][TEXT], list[BENCH_LIST_MAX * TEXT];
+    int n_text;
+    bool lines;                         /* what it writes is a line of JSON for each row */
+};
 
 static void add(struct args *a, const char *word)
 {
@@ -56,9 +64,27 @@ static void add_number(struct args *a, const char *flag, int64_t n)
     add(a, a->text[a->n_text++]);
 }
 
-static const struct bench_row *any_row(const struct pairing *p)
+/* The first prompt or decode, or NULL. */
+static struct bench_row *row_of(const struct pairing *p, bool decode)
 {
-    return p->row[false] ? p->row[false] : p->row[true];
+    for (int i = 0; i < p->n; i++)
+        if (p->row[i]->decode == decode)
+            return p->row[i];
+    return NULL;
+}
+
+/* "1,4,16": sequences of the rows, without those whose `known` is set. */
+static void add_sequences(struct args *a, const char *flag, const struct pairing *p,
+                          const bool *known)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < p->n; i++)
+        if (p->row[i]->decode && !(known && known[i]))
+            len += (size_t)snprintf(a->list + len, sizeof(a->list) - len, "%s%d", len ? "," : "",
+                                    p->row[i]->n_seq);
+    add(a, flag);
+    add(a, a->list);
 }
 
 static int64_t length(const struct bench_row *r)
@@ -69,7 +95,7 @@ static int64_t length(const struct bench_row *r)
 static void our_args(struct args *a, const struct duel *d, const struct pairing *p)
 {
     const struct opt_set *o = d->o;
-    const struct bench_row *prompt = p->row[false], *decode = p->row[true], *r = any_row(p);
+    const struct bench_row *prompt = row_of(p, false), *decode = row_of(p, true), *r = p->row[0];
 
     add(a, "/proc/self/exe");
     add(a, "bench");
@@ -99,7 +125,7 @@ static void our_args(struct args *a, const struct duel *d, const struct pairing 
     add_number(a, "--n-depth", r->depth);
     add_number(a, "--batch-size", prompt ? prompt->batch : d->b->batch_first);
     if (decode)
-        add_number(a, "--parallel", decode->n_seq);
+        add_sequences(a, "--parallel", p, NULL);
     if (d->b->shared)
         add(a, "--shared-prompt");
 }
@@ -111,11 +137,16 @@ static bool is_batched(const struct duel *d, const struct bench_row *r)
 
 /* llama-batched-bench: prompts of `depth` tokens, then steps of all sequences.  It reads no empty
  * prompt; ours stands on one token there too. */
-static void batched_args(struct args *a, const struct duel *d, const struct bench_row *r, bool fa,
-                         const char *kv)
+static void batched_args(struct args *a, const struct duel *d, const struct pairing *p,
+                         const bool *known, bool fa, const char *kv)
 {
+    const struct bench_row *r = p->row[0];
     int64_t depth = r->depth ? r->depth : 1;
+    int32_t n_seq_max = 0;
 
+    for (int i = 0; i < p->n; i++)
+        n_seq_max = p->row[i]->n_seq > n_seq_max ? p->row[i]->n_seq : n_seq_max;
+    a->lines = true;
     add(a, d->program[true]);
     add(a, "-m");
     add(a, d->path);
@@ -128,10 +159,10 @@ static void batched_args(struct args *a, const struct duel *d, const struct benc
     add(a, "-ctv");
     add(a, kv);
     add_number(a, "-t", r->n_thread);
-    add_number(a, "-c", (depth + r->n + CTX_STEP - 1) / CTX_STEP * CTX_STEP * r->n_seq);
+    add_number(a, "-c", (depth + r->n + CTX_STEP - 1) / CTX_STEP * CTX_STEP * n_seq_max);
     add_number(a, "-npp", depth);
     add_number(a, "-ntg", r->n);
-    add_number(a, "-npl", r->n_seq);
+    add_sequences(a, "-npl", p, known);
     if (d->b->shared)
         add(a, "-pps");
 }
@@ -139,7 +170,7 @@ static void batched_args(struct args *a, const struct duel *d, const struct benc
 static void their_args(struct args *a, const struct duel *d, const struct pairing *p,
                        const char *flash, const char *kv)
 {
-    const struct bench_row *r = any_row(p);
+    const struct bench_row *r = p->row[0], *prompt = row_of(p, false);
 
     add(a, d->program[false]);
     add(a, "-m");
@@ -152,14 +183,14 @@ static void their_args(struct args *a, const struct duel *d, const struct pairin
     add(a, kv);
     add(a, "-ctv");
     add(a, kv);
-    if (d->b->all_logits && p->row[false]) {
+    if (d->b->all_logits && prompt) {
         add(a, "-embd");
         add(a, "1");
     }
     add_number(a, "-r", 1);
     add_number(a, "-t", r->n_thread);
-    add_number(a, "-p", length(p->row[false]));
-    add_number(a, "-n", length(p->row[true]));
+    add_number(a, "-p", length(prompt));
+    add_number(a, "-n", length(row_of(p, true)));
     add_number(a, "-d", r->depth);
 }
 
@@ -177,6 +208,28 @@ static enum err run_heard(struct bench_child *child, char *const *argv)
     return err_set(ERR_FORMAT, "BENCH-38", "%s wrote nothing, %d times", argv[0], SILENT_MAX);
 }
 
+static enum err read_result(json_t **out, const struct bench_child *child, bool lines)
+{
+    json_t *all, *j;
+    enum err e = OK;
+
+    if (!lines)
+        return json_parse(out, child->out, child->len, RESULT_MAX, "a measuring process");
+    if (!(all = json_array()))
+        return err_set(ERR_NOMEM, "BENCH-55", "no memory for a result");
+    for (const char *at = child->out; *at && e == OK; at += strcspn(at, "\n"), at += *at == '\n')
+        if (*at != '\n') {
+            e = json_parse(&j, at, strcspn(at, "\n"), RESULT_MAX, "a measuring process");
+            if (e == OK && json_array_append_new(all, j))
+                e = err_set(ERR_NOMEM, "BENCH-56", "no memory for a result");
+        }
+    if (e == OK)
+        *out = all;
+    else
+        json_decref(all);
+    return e;
+}
+
 /* Run until it was quiet, at most TURNS_MAX times; *out is the quietest turn's result. */
 static enum err quiet_turn(struct duel *d, const struct args *a, json_t **out, double *others)
 {
@@ -191,7 +244,7 @@ static enum err quiet_turn(struct duel *d, const struct args *a, json_t **out, d
         json_t *j = NULL;
         e = run_heard(&child, (char *const *)(uintptr_t)a->v);
         if (e == OK)
-            e = json_parse(&j, child.out, child.len, RESULT_MAX, "a measuring process");
+            e = read_result(&j, &child, a->lines);
         if (e == OK && child.others > others_max)
             term_verbose("others took %.0f %% of the processors during this turn",
                          100 * child.others);
@@ -241,23 +294,22 @@ static enum err our_turn(struct duel *d, const struct pairing *p, int run)
 {
     struct args a = { .n = 0 };
     double others;
-    size_t n = 0;
     json_t *j;
     enum err e;
 
     our_args(&a, d, p);
     e = quiet_turn(d, &a, &j, &others);
-    for (int k = 0; k < 2 && e == OK; k++)
-        if (p->row[k])
-            e = take_row(p->row[k], run, json_array_get(json_object_get(j, "rows"), n++), others);
+    const json_t *rows = json_object_get(j, "rows");
+    for (int i = 0; i < p->n && e == OK; i++)
+        e = take_row(p->row[i], run, json_array_get(rows, (size_t)i), others);
     if (e == OK)
         take_about(d->b, j);
     json_decref(j);
     return e;
 }
 
-/* The peer's speeds in one turn: [decode][flash attention]; 0: not measured. */
-struct speeds { double of[2][2]; };
+/* The peer's speeds in one turn: [row][flash attention]; 0: not measured. */
+struct speeds { double of[BENCH_LIST_MAX][2]; };
 
 /* Both ways in one process. */
 static enum err plain_turn(struct duel *d, const struct pairing *p, const bool use[2],
@@ -275,31 +327,66 @@ static enum err plain_turn(struct duel *d, const struct pairing *p, const bool u
         const json_t *fa = json_object_get(test, "flash_attn");
         bool on = json_is_true(fa) || json_integer_value(fa) == 1;
         bool decode = json_integer_value(json_object_get(test, "n_gen")) > 0;
-        rate->of[decode][on] = json_number_value(json_object_get(test, "avg_ts"));
+        for (int k = 0; k < p->n; k++)
+            if (p->row[k]->decode == decode)
+                rate->of[k][on] = json_number_value(json_object_get(test, "avg_ts"));
     }
     json_decref(j);
     return e;
 }
 
-/* Each way a process of its own, which writes one line. */
+/* How many rows these lines made known. */
+static int take_lines(const struct pairing *p, bool fa, const json_t *lines, bool *known,
+                      struct speeds *rate)
+{
+    const json_t *line;
+    size_t at;
+    int n = 0;
+
+    json_array_foreach(lines, at, line) {
+        json_int_t n_seq = json_integer_value(json_object_get(line, "pl"));
+        for (int i = 0; i < p->n; i++)
+            if (!known[i] && n_seq == p->row[i]->n_seq) {
+                rate->of[i][fa] = json_number_value(json_object_get(line, "speed_tg"));
+                known[i] = true;
+                n++;
+            }
+    }
+    return n;
+}
+
+/* One process for all rows, which writes a line for each; the last ones it may lose, and what is
+ * not known then is asked for again.  *others: the most beside any of them. */
+static enum err batched_way(struct duel *d, const struct pairing *p, bool fa, const char *kv,
+                            struct speeds *rate, double *others)
+{
+    bool known[BENCH_LIST_MAX] = { false };
+    int n_known = 0, n_before = -1;
+    enum err e = OK;
+
+    while (n_known < p->n && n_known > n_before && e == OK) {
+        struct args a = { .n = 0 };
+        json_t *j;
+        double now;
+        batched_args(&a, d, p, known, fa, kv);
+        e = quiet_turn(d, &a, &j, &now);
+        n_before = n_known;
+        n_known += take_lines(p, fa, j, known, rate);
+        json_decref(j);
+        *others = now > *others ? now : *others;
+    }
+    return e;
+}
+
 static enum err batched_turn(struct duel *d, const struct pairing *p, const bool use[2],
                              const char *kv, struct speeds *rate, double *others)
 {
     enum err e = OK;
 
     *others = 0;
-    for (int fa = 0; fa < 2 && e == OK; fa++) {
-        struct args a = { .n = 0 };
-        json_t *j;
-        double now;
-        if (!use[fa])
-            continue;
-        batched_args(&a, d, p->row[true], fa, kv);
-        e = quiet_turn(d, &a, &j, &now);
-        rate->of[true][fa] = json_number_value(json_object_get(j, "speed_tg"));
-        json_decref(j);
-        *others = now > *others ? now : *others;
-    }
+    for (int fa = 0; fa < 2 && e == OK; fa++)
+        if (use[fa])
+            e = batched_way(d, p, fa, kv, rate, others);
     return e;
 }
 
@@ -307,14 +394,14 @@ static enum err their_turn(struct duel *d, const struct pairing *p, const bool u
                            struct speeds *rate, double *others)
 {
     const char *kv = opt_flag(d->o, OPT_exact) ? "f32" : opt_text(d->o, OPT_kv_type);
-    bool batched = is_batched(d, any_row(p));
+    bool batched = is_batched(d, p->row[0]);
     enum err e;
 
     *rate = (struct speeds){ 0 };
     e = (batched ? batched_turn : plain_turn)(d, p, use, kv, rate, others);
-    for (int k = 0; k < 2 && e == OK; k++)
+    for (int k = 0; k < p->n && e == OK; k++)
         for (int fa = 0; fa < 2 && e == OK; fa++)
-            if (p->row[k] && use[fa] && !(rate->of[k][fa] > 0))
+            if (use[fa] && !(rate->of[k][fa] > 0))
                 e = err_set(ERR_FORMAT, "BENCH-20", "%s wrote no speed for this row",
                             d->program[batched]);
     return e;
@@ -331,8 +418,8 @@ static enum err peer_memory(struct bench_row *r, const bool use[2])
 /* Whether a way is far behind the other in everything that the turn measured. */
 static bool is_behind(const struct pairing *p, const struct speeds *rate, int fa)
 {
-    for (int k = 0; k < 2; k++)
-        if (p->row[k] && rate->of[k][fa] >= far_behind * rate->of[k][!fa])
+    for (int k = 0; k < p->n; k++)
+        if (rate->of[k][fa] >= far_behind * rate->of[k][!fa])
             return false;
     return true;
 }
@@ -351,12 +438,12 @@ static enum err pair(struct duel *d, const struct pairing *p, int run, const boo
     e = our_turn(d, p, run);
     if (e == OK)
         e = their_turn(d, p, use, rate, &others);
-    for (int k = 0; k < 2 && e == OK && run >= 0; k++) {
+    for (int k = 0; k < p->n && e == OK && run >= 0; k++) {
         struct bench_row *r = p->row[k];
-        for (int fa = 0; fa < 2 && r; fa++)
+        for (int fa = 0; fa < 2; fa++)
             if (use[fa])
                 r->peer.rate[fa][run] = rate->of[k][fa];
-        if (r && others > r->others)
+        if (others > r->others)
             r->others = others;
     }
     return e;
@@ -367,7 +454,7 @@ static enum err duel_rows(struct duel *d, const struct pairing *p)
     const char *kv = opt_text(d->o, OPT_kv_type);
     bool whole = opt_flag(d->o, OPT_exact) || strcmp(kv, "q8_0") != 0;
     bool use[2] = { whole, true };      /* its quantised values need flash attention */
-    int n_run = any_row(p)->n_run;
+    int n_run = p->row[0]->n_run;
     struct speeds rate;
     enum err e = OK;
 
@@ -376,9 +463,8 @@ static enum err duel_rows(struct duel *d, const struct pairing *p)
         for (int fa = 0; fa < 2 && e == OK; fa++)
             use[fa] = use[fa] && !(use[!fa] && is_behind(p, &rate, fa));
     }
-    for (int k = 0; k < 2 && e == OK; k++)
-        if (p->row[k])
-            e = peer_memory(p->row[k], use);
+    for (int k = 0; k < p->n && e == OK; k++)
+        e = peer_memory(p->row[k], use);
     for (int i = 0; i < n_run && e == OK; i++)
         e = pair(d, p, i, use, &rate);
     return e;
@@ -400,18 +486,25 @@ static int other_kind(const struct duel *d, const struct part *t, int i)
     return -1;
 }
 
-/* Row i and the one that shares its turns, when each is the other's first; false: a row before it
- * has taken it along. */
+/* Row i and those that share its turns: the row of the other kind when each is the other's first,
+ * or all batched rows of the depth and length.  False: a row before it has taken it along. */
 static bool pairing_of(struct pairing *p, const struct duel *d, const struct part *t, int i)
 {
-    int k = other_kind(d, t, i);
-    bool shared = k >= 0 && other_kind(d, t, k) == i;
+    struct bench_row *row = d->b->row;
+    int k = other_kind(d, t, i), n_before = 0;
 
-    *p = (struct pairing){ { NULL } };
-    p->row[d->b->row[i].decode] = &d->b->row[i];
-    if (shared)
-        p->row[d->b->row[k].decode] = &d->b->row[k];
-    return !shared || k > i;
+    *p = (struct pairing){ .row = { &row[i] }, .n = 1 };
+    if (k >= 0 && other_kind(d, t, k) == i)
+        p->row[p->n++] = &row[k];
+    if (p->n > 1)
+        return k > i;
+    for (k = t->first; k < t->end && is_batched(d, &row[i]) && p->n < BENCH_LIST_MAX; k++)
+        if (is_batched(d, &row[k]) && row[k].depth == row[i].depth && row[k].n == row[i].n) {
+            n_before += k < i;
+            if (k > i)
+                p->row[p->n++] = &row[k];
+        }
+    return n_before % BENCH_LIST_MAX == 0;
 }
 
 static enum err read_version(struct bench *b)
@@ -482,13 +575,12 @@ static enum err find_peer(struct duel *d)
 /* The first turn says how many threads the default is, and how much memory the model needs. */
 static enum err duel_part(struct duel *d, struct bench_ceiling *ceiling, const struct part *t)
 {
-    struct pairing p = { { NULL } };
     struct bench_row *row = d->b->row;
+    struct pairing p = { .row = { &row[t->first] }, .n = 1 };
     const char *isa_now;
     unsigned isa = 0;
     enum err e;
 
-    p.row[row[t->first].decode] = &row[t->first];
     e = our_turn(d, &p, -1);
     if (e == OK && d->b->ceilings) {
         const json_t *model = json_object_get(d->b->about, "model");

@@ -387,8 +387,9 @@ fake_peer(0, 0, "#!/bin/sh\necho '[]'\n")
 refused("a peer without an answer", "BENCH-20", [PEER], "-p", "8", "-n", "0", "-r", "1", "-q",
         "--peer", PEER, status=1)
 
-# Decoding of several sequences is measured with the peer's batched bench.  It may lose its result
-# on the way out: this one does each time it is asked something new.
+# Decoding of several sequences is measured with the peer's batched bench, all numbers of sequences
+# in one process.  It may lose its last lines on the way out: this one writes nothing when it is asked
+# something new, and then not the last of several.
 BATCHED = """#!/usr/bin/env python3
 import json, os, sys
 a = dict(zip(sys.argv[1::2], sys.argv[2::2] + [""]))
@@ -396,9 +397,10 @@ with open(%r, "a+") as f:
     f.seek(0)
     new = json.dumps(a) not in f.read()
     f.write(json.dumps(a) + "\\n")
-if not new:
-    speed = {"off": 50.0, "on": 45.0}[a["-fa"]] * int(a["-npl"])
-    print(json.dumps({"tg": int(a["-ntg"]), "speed_pp": 1.0, "speed_tg": speed}) + "\\n")
+n_seq = [int(n) for n in a["-npl"].split(",")]
+for n in [] if new else n_seq[:-1] or n_seq:
+    print(json.dumps({"tg": int(a["-ntg"]), "pl": n, "speed_pp": 1.0,
+                      "speed_tg": {"off": 50.0, "on": 45.0}[a["-fa"]] * n}) + "\\n")
 """
 fake_peer(100.0, 90.0)
 refused("a peer without a batched bench", "BENCH-24", ["llama-batched-bench"], "-p", "0", "-n", "2",
@@ -419,9 +421,9 @@ if j:
     check([r["profile"]["steps"] for r in decode] == [4] * 4, "our turns step them together")
     check(all(counted(r["profile"], "embed") == r["parallel"] * 64 * 4 for r in decode),
           "as many as the peer's")
-    seen = {(c["-npp"], c["-ntg"], c["-npl"], c["-t"], int(c["-c"]) >= int(c["-npl"]) * 8)
+    seen = {(c["-npp"], c["-ntg"], c["-npl"], c["-t"], int(c["-c"]) >= 3 * 8)
             for c in calls() if "-npl" in c}
-    check(seen == {(d, "2", n, "1", True) for d in ("1", "6") for n in ("1", "3")},
+    check(seen == {(d, "2", n, "1", True) for d in ("1", "6") for n in ("1,3", "3")},
           "the peer is asked for the same", str(seen))
     check(not any("-pps" in c.values() or "-pps" in c for c in calls()), "prompts of their own")
 bench("peer, a shared prompt", STORIES, "-p", "0", "-n", "2", "-d", "6", "-t", "1", "-r", "1",
