@@ -66,10 +66,12 @@ static void set_defaults(struct wire_request *r, const struct wire_dialect *d)
     arena_init(&r->arena, WIRE_REQUEST_BYTES_MAX);
 }
 
-/* What jansson cannot read, in the client's words: where, and what. */
+/* What jansson cannot read: where, and what was expected; not the text that it quotes, of which
+ * nobody knows yet whether it may stand in an error. */
 static enum err not_json(struct wire_error *why, enum err e)
 {
     const char *text = err_text(), *at = strstr(text, "line ");
+    const char *quote = at ? strstr(at, " near ") : NULL;
 
     if (e == ERR_NOMEM)
         wire_error_set(why, WIRE_E_NO_MEMORY, NULL, NULL);
@@ -77,8 +79,8 @@ static enum err not_json(struct wire_error *why, enum err e)
         return wire_refuse(why, WIRE_E_BAD_JSON, NULL, "The body is JSON nested deeper than %d "
                            "levels; flatten it.", JSON_DEPTH_MAX);
     else
-        return wire_refuse(why, WIRE_E_BAD_JSON, NULL, "The body is not valid JSON: %s.",
-                           at ? at : "it ends too early");
+        return wire_refuse(why, WIRE_E_BAD_JSON, NULL, "The body is not valid JSON: %.*s.",
+                           quote ? (int)(quote - at) : 200, at ? at : "it ends too early");
     return e;
 }
 

@@ -255,6 +255,21 @@ Test(wire_request, bodies_that_are_no_object_of_bearable_size_are_refused)
     buf_release(&big);
 }
 
+Test(wire_request, a_body_that_is_not_json_is_not_repeated)
+{
+    static const char *const bad[] = { "{\"prompt\":\"secret words", "{\"prompt\":secret}",
+                                       "{\"secret\":1,\"secret\":2}",
+                                       "{\"prompt\" \"secret\"}" };
+    struct wire_request r;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        cr_assert_eq(parse_as(&r, "completions", bad[i]), ERR_ARG, "%s", bad[i]);
+        cr_expect_eq(why.code, WIRE_E_BAD_JSON);
+        cr_expect(!strstr(why.text, "secret") && strstr(why.text, "line 1, column "), "%s",
+                  why.text);
+    }
+}
+
 Test(wire_request, a_zero_character_is_text)
 {
     struct wire_request r;
