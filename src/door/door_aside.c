@@ -110,6 +110,23 @@ static struct aside_text text_of(const struct kept *k, struct span_of s)
     return (struct aside_text){ buf_text(&k->text) + s.at, s.len };
 }
 
+/* Labels as the bits of another configuration: what is kept has those of the newest, a request
+ * those that it began under.  False: there is a label that it lacks. */
+static bool translate(uint64_t *labels, const struct config *from, const struct config *to)
+{
+    uint64_t out = 0;
+
+    for (int i = 0; from != to && i < config_labels(from); i++) {
+        int k = *labels >> i & 1 ? config_label_find(to, config_label_name(from, i)) : 0;
+        if (k < 0)
+            return false;
+        out |= (*labels >> i & 1) << k;
+    }
+    if (from != to)
+        *labels = out;
+    return true;
+}
+
 static void put(struct ask *a, enum aside_by by, struct aside_text what,
                 const struct aside_part *part, size_t n)
 {
@@ -119,6 +136,8 @@ static void put(struct ask *a, enum aside_by by, struct aside_text what,
                                  a->labels, part, n };
     struct aside_handle h;
 
+    if (!translate(&entry.labels, c, a->d->world->c))
+        return;                         /* as aside_relabel() does */
     /* What finds no room is lost, which is no error. */
     if (!aside_handle(&h, by, &what, 1) && aside_put(a->d->aside, a->who.key, &h, &entry))
         term_verbose("request %s: nothing is kept aside: %s", a->id, err_text());
@@ -190,7 +209,8 @@ void kept_find(struct ask *a, int *model)
         bool last = waits && m->role == WIRE_ASSISTANT;
         waits = m->role == WIRE_TOOL || (waits && m->role != WIRE_ASSISTANT);
         if (m->role != WIRE_ASSISTANT || !handle_of(m, &h) ||
-            !aside_find(a->d->aside, a->who.key, &h, NULL, &entry, &foreign))
+            !aside_find(a->d->aside, a->who.key, &h, NULL, &entry, &foreign) ||
+            !translate(&entry.labels, a->d->world->c, a->w->c))
             continue;
         a->labels |= entry.labels;
         if (last && *model < 0)
@@ -242,8 +262,9 @@ static bool has_seal(const struct wire_message *m)
     return false;
 }
 
-/* `r` is a copy of a->r: its messages get back what is kept of them for this upstream.  False: no
- * memory, or more than a request may hold. */
+/* `r` is a copy of a->r: its messages get back what is kept of them for this upstream, but for what
+ * came there since the request was labelled, with other labels than it has.  False: no memory, or
+ * more than a request may hold. */
 bool kept_return(struct ask *a, struct wire_request *r)
 {
     const char *upstream = a->w->c->upstreams[a->try.step.upstream].name;
@@ -256,7 +277,8 @@ bool kept_return(struct ask *a, struct wire_request *r)
         const struct wire_message *m = &r->message[i];
         if (m->role != WIRE_ASSISTANT || has_seal(m) || !handle_of(m, &h) ||
             !aside_find(a->d->aside, a->who.key, &h, upstream, &entry, &foreign) ||
-            !entry.n_part)
+            !entry.n_part || !translate(&entry.labels, a->d->world->c, a->w->c) ||
+            entry.labels & ~a->labels)
             continue;
         if (!list) {
             list = arena_alloc(&a->r.arena, r->n_message, sizeof(*list));
