@@ -1,8 +1,8 @@
 /* door_label.c - what a text is: labels that the request names, and what detectors find in it.
  *
  * All strings of the body are looked at, keys and unknown fields too, for in one dialect all of it
- * passes; arguments of calls once more as the JSON that they are.  What no detector can read
- * (images, files, token ids) is `unscanned`. */
+ * passes; arguments of calls once more as the JSON that they are; and the one field of the head
+ * that may be sent on.  What no detector can read (images, files, token ids) is `unscanned`. */
 #include "door/door_form.h"
 
 #include "base/json.h"
@@ -112,6 +112,7 @@ static enum err scan_body(struct ask *a)
         return e;
     walk(&s, body, 0);
     json_decref(body);
+    look_at(&s, a->beta, strlen(a->beta));
     for (size_t i = 0; i < a->r.n_prompt; i++)
         if (a->r.prompt[i].id)
             s.labels |= UINT64_C(1) << c->unscanned;
