@@ -141,3 +141,37 @@ bool body_usage(struct buf *usage_json, const char *data, size_t len)
     json_decref(object);
     return found && !usage_json->broken;
 }
+
+/* The object that a body is, with a member of this name that is not null; NULL: it is not. */
+static json_t *object_with(const char *data, size_t len, const char *name)
+{
+    json_t *object = NULL, *member;
+
+    if (json_cost(data, len) > WIRE_JSON_COST_MAX ||
+        json_parse_nul(&object, data, len, WIRE_REPLY_BYTES_MAX, "answer"))
+        return NULL;
+    member = json_object_get(object, name);
+    if (member && !json_is_null(member))
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+bool body_fails(const char *data, size_t len)
+{
+    json_t *object = memmem(data, len, "\"error\"", 7) ? object_with(data, len, "error") : NULL;
+    bool fails = object != NULL;
+
+    json_decref(object);
+    return fails;
+}
+
+bool body_answers(const struct wire_dialect *d, const char *data, size_t len)
+{
+    const char *list = wire_dialect_task(d) == WIRE_TASK_EMBED ? "data" : "choices";
+    json_t *object = object_with(data, len, list);
+    bool answers = json_is_array(json_object_get(object, list));
+
+    json_decref(object);
+    return answers;
+}

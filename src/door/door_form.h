@@ -288,6 +288,10 @@ MUST_CHECK enum err body_write(struct ask *a);
 /* The usage in a body or an event of completions and embeddings. */
 bool body_usage(struct buf *usage_json, const char *data, size_t len);
 
+/* Of the same: it says an error; the whole body is an answer. */
+bool body_fails(const char *data, size_t len);
+bool body_answers(const struct wire_dialect *d, const char *data, size_t len);
+
 /* ---- door_reply.c: what comes back ---------------------------------------------------------- */
 
 void reply_on_head(void *ask);

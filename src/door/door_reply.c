@@ -303,7 +303,7 @@ static void take_plain(struct ask *a, const char *data, size_t len)
         t->done = true;
         return;
     }
-    if (len > 8 && memmem(data, len < 64 ? len : 64, "\"error\"", 7)) {
+    if (body_fails(data, len)) {
         t->failed = wire_error_read(&t->why, t->answer.dialect, 0, data, len) == OK;
         return;
     }
@@ -451,7 +451,7 @@ static void read_whole(struct ask *a)
         t->done = n >= 0;
     } else if (!e && !a->replying) {
         take_plain(a, text, t->whole.len);
-        t->done = !t->failed;
+        t->done = !t->failed && body_answers(a->in, text, t->whole.len);
     } else if (!e) {
         t->raw = t->raw && !a->r.stream;
         e = wire_answer_whole(&t->answer, text, t->whole.len);

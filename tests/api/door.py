@@ -119,6 +119,11 @@ def others(g, ups):
     status, head, text = g.ask("POST", "/v1/embeddings", {"model": "m_chat", "input": "Say"})
     check(status == 200 and json.loads(text)["data"][0]["embedding"] == [0.5, -0.25], "embeddings pass", text)
     check(head.get("x-croft-cost") == "0.000003", "for what they cost", str(head))
+    for path, word in (("completions", "prompt"), ("embeddings", "input")):
+        ups["chat"].plan = ["nonsense"] * 3
+        status, _, text = g.ask("POST", "/v1/" + path, {"model": "m_chat", word: "Say"})
+        check(status == 502 and "what" not in text, path + " that are none are no answer", "%d %s" % (status, text))
+        ups["chat"].plan = []
     status, _, text = g.ask("POST", "/v1/completions", {"model": "m_anthropic", "prompt": "Say"})
     check(status == 400, "completions of an upstream without them are refused", text)
     status, _, text = post(g, "chat", "none")

@@ -98,6 +98,8 @@ class Upstream:
             fields = {"Retry_After": more[0]} if more else {}
             kind = {"402": "billing_error", "429": "rate_limit_error"}.get(status, "api_error")
             h.reply(int(status), {"type": "error", "error": {"type": kind, "message": "told to fail"}}, **fields)
+        elif plan == "nonsense":
+            h.reply(200, {"what": "Say"})
         elif h.path.endswith("/count_tokens"):
             h.reply(200, {"input_tokens": 42})
         elif h.path.endswith("/embeddings"):
