@@ -34,6 +34,7 @@ sys.path.insert(0, os.path.join(HERE, "../gateway"))
 from doors import Door, croft, check, free_port, model, upstream
 
 BUILD = os.path.dirname(croft.CROFT)
+LEAK = "262144"                         # bytes a second, of the control
 TICKS = os.sysconf("SC_CLK_TCK")
 NGINX = os.environ.get("NGINX") or shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 CONF = """worker_processes auto; daemon off; pid {folder}/pid; error_log {folder}/error.log crit;
@@ -271,7 +272,7 @@ def growth(total):
     begin = min(100000, total // 2)
     each = grown(total, begin)
     check(each < 8, "memory grows by less than 8 bytes a request", "%.2f" % each)
-    control = grown(2 * begin, begin, LD_PRELOAD=os.path.abspath(os.path.join(BUILD, "load_leak.so")))
+    control = grown(2 * begin, begin, LD_PRELOAD=os.path.abspath(os.path.join(BUILD, "leak.so")), LEAK_BYTES=LEAK)
     check(control >= 8, "control: a planted leak is found", "%.2f" % control)
     print("%.2f bytes a request; with a planted leak %.2f" % (each, control))
     sys.exit(croft.done())

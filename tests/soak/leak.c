@@ -1,5 +1,5 @@
-/* leak.c - for tests/soak/soak.py alone: loaded before a program it loses memory, LEAK_BYTES a
- * second, so that a leak is known to be found. */
+/* leak.c - a library to preload: the program loses LEAK_BYTES a second, so that what measures
+ * growth (tests/soak/soak.py, tests/bench/gateway_load.py) is known to find a leak. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
