@@ -42,7 +42,8 @@ CHECK := $(filter-out $(BUILD)/tests/kernels/lab_%,$(call objs,tests/kernels/*.c
 FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
          $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
-         $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive $(BUILD)/load_upstream $(BUILD)/load_client
+         $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive $(BUILD)/load_upstream $(BUILD)/load_client \
+         $(BUILD)/canary $(BUILD)/croft_unguarded
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -86,6 +87,14 @@ $(BUILD)/store_drive: $(filter $(BUILD)/src/base/% $(BUILD)/src/store/%,$(OBJ)) 
 # An upstream and its clients that cost next to nothing, for measuring what stands between them.
 $(BUILD)/load_%: $(BUILD)/tests/load/load_%.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+# Requests with canaries and the upstreams behind a gateway, for tests/gateway/canary.py; and a gateway
+# whose one decision is always yes, which must be caught.
+$(BUILD)/canary: $(filter-out %/unguarded.o,$(call objs,tests/canary/*.c))
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/croft_unguarded: $(OBJ) $(BUILD)/tests/canary/unguarded.o
+	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -Wl,--wrap=policy_decide,--wrap=prove
 
 # Loaded before a program it loses memory: what measures growth must find that.
 $(BUILD)/leak.so: tests/soak/leak.c $(BUILD)/flags
@@ -133,7 +142,7 @@ $(BUILD)/src/cmd/bench_json.o $(BUILD)/src/cmd/receipt_about.o: CPPFLAGS += -DCR
 
 tests: $(TESTS)                         ## the test programs, not run
 objects: $(OBJ) $(UNIT) $(FAULT) $(CHECK) \
-         $(call objs,tests/fuzz/*.c tests/http/*.c tests/load/*.c tests/store/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
+         $(call objs,tests/canary/*.c tests/fuzz/*.c tests/http/*.c tests/load/*.c tests/store/*.c tests/tsan/*.c tests/wire/*.c tools/*.c)
 synth: $(BUILD)/synth                   ## build/synth, the writer of synthetic models
 
 debug:                                  ## build-asan/croft with AddressSanitizer and UBSan
@@ -161,7 +170,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults or gateway-load
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults, gateway-load or gateway-canary
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 soak: $(BUILD)/croft $(BUILD)/leak.so   ## croft serve under load for HOURS=n: its memory must be flat, and a planted leak be found
@@ -222,7 +231,7 @@ uninstall:                              ## remove what install put there, nothin
 	[ ! -d $(SHARE)/croft ] || rmdir --ignore-fail-on-non-empty $(SHARE)/croft
 
 clean:                                  ## remove every build folder
-	rm -rf build build-asan build-ubsan build-clang build-tsan build-fuzz build-venv build-cov build-arm64 build-arm64-check build-sysroot
+	rm -rf build build-asan build-ubsan build-clang build-tsan build-fuzz build-canary build-venv build-cov build-arm64 build-arm64-check build-sysroot
 
 help:                                   ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
