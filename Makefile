@@ -170,7 +170,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults, gateway-load or gateway-canary
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults, gateway-load, gateway-canary or gateway-fuzz
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 soak: $(BUILD)/croft $(BUILD)/leak.so   ## croft serve under load for HOURS=n: its memory must be flat, and a planted leak be found
