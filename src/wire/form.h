@@ -216,6 +216,11 @@ enum err wire_responses_take_tools(struct wire_reader *in, const json_t *v);
 enum err wire_responses_take_choice(struct wire_reader *in, const json_t *v);
 enum err wire_responses_take_format(struct wire_reader *in, const json_t *v);
 
+/* wire_error.c: what an error says, as a JSON string.  That a conversation is too long is said in
+ * the words by which a dialect's clients know it, with the numbers of whatever it came in. */
+enum wire_words { WIRE_WORDS_OPENAI, WIRE_WORDS_ANTHROPIC };
+void wire_put_error_text(struct buf *out, const struct wire_error *why, enum wire_words words);
+
 /* wire_openai.c: what OpenAI's dialects have in common. */
 void wire_openai_error(struct buf *out, const struct wire_error *why);
 void wire_openai_fail(struct wire_reply *w, struct buf *out, const struct wire_error *why);

@@ -1,8 +1,10 @@
 /* wire_error.c - the catalogue of errors, and the sentences around it. */
 #include "wire/form.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum retry { NO, LATER };
@@ -96,6 +98,50 @@ void wire_error_context(struct wire_error *why, const char *param, int64_t n_ctx
     wire_error_set(why, WIRE_E_CONTEXT, param, "This model's maximum context length is %lld "
                    "tokens. However, your messages resulted in %lld tokens. Please reduce the "
                    "length of the messages.", (long long)n_ctx, (long long)n_prompt);
+}
+
+/* The first two numbers that stand by themselves. */
+static int numbers_of(const char *text, long long n[2])
+{
+    int found = 0;
+
+    for (const char *at = text; *at && found < 2; at++) {
+        size_t len = strspn(at, "0123456789");
+        const unsigned char *end = (const unsigned char *)at + len;
+        bool part = isalnum(*end) || (*end && strchr("-._", *end) && isalnum(end[1]));
+        if (!len)
+            continue;
+        if ((at == text || at[-1] == ' ' || at[-1] == '(') && len < 16 && !part)
+            n[found++] = strtoll(at, NULL, 10);
+        at += len - 1;
+    }
+    return found;
+}
+
+void wire_put_error_text(struct buf *out, const struct wire_error *why, enum wire_words words)
+{
+    static const char *const known[] = { "maximum context length", "prompt is too long" };
+    char text[sizeof(why->text) + 64];
+    long long n[2] = { 0, 0 };
+
+    if (why->code != WIRE_E_CONTEXT || strstr(why->text, known[words])) {
+        wire_put_text(out, why->text);
+        return;
+    }
+    if (numbers_of(why->text, n) == 2 && n[0] != n[1]) {
+        long long most = n[0] < n[1] ? n[0] : n[1], had = n[0] < n[1] ? n[1] : n[0];
+        if (words == WIRE_WORDS_OPENAI)
+            snprintf(text, sizeof(text), "This model's maximum context length is %lld tokens. "
+                     "However, your messages resulted in %lld tokens. Please reduce the length "
+                     "of the messages.", most, had);
+        else
+            snprintf(text, sizeof(text), "prompt is too long: %lld tokens > %lld maximum", had,
+                     most);
+    } else {
+        snprintf(text, sizeof(text), words == WIRE_WORDS_OPENAI ? "The maximum context length is "
+                 "exceeded: %s" : "prompt is too long: %s", why->text);
+    }
+    wire_put_text(out, text);
 }
 
 int wire_error_status(enum wire_code code)

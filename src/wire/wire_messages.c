@@ -265,7 +265,7 @@ static void error(struct buf *out, const struct wire_error *why)
 
     buf_printf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":",
                type_of(why->code));
-    wire_put_text(out, why->text);
+    wire_put_error_text(out, why, WIRE_WORDS_ANTHROPIC);
     if (detail)
         buf_printf(out, ",\"details\":{\"error_code\":\"%s\"}", detail);
     buf_puts(out, "}}");

@@ -17,7 +17,7 @@ static const char *null_if_empty(const char *text)
 void wire_openai_error(struct buf *out, const struct wire_error *why)
 {
     buf_puts(out, "{\"error\":{\"message\":");
-    wire_put_text(out, why->text);
+    wire_put_error_text(out, why, WIRE_WORDS_OPENAI);
     buf_puts(out, ",\"type\":");
     wire_put_text(out, errors[why->code].type);
     buf_puts(out, ",\"param\":");

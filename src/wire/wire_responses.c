@@ -46,7 +46,7 @@ static void put_error(struct buf *out, const struct wire_error *why)
                        : wire_error_status(why->code) == 400 ? "invalid_prompt" : "server_error";
 
     buf_printf(out, "{\"code\":\"%s\",\"message\":", code);
-    wire_put_text(out, why->text);
+    wire_put_error_text(out, why, WIRE_WORDS_OPENAI);
     buf_puts(out, "}");
 }
 

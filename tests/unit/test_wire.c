@@ -473,6 +473,39 @@ Test(wire_put, base64_is_that_of_rfc_4648)
     }
 }
 
+Test(wire_error, too_long_a_prompt_is_said_in_the_words_of_the_dialect)
+{
+    static const struct { const char *said, *chat, *messages; } cases[] = {
+        { "This model's maximum context length is 100 tokens. However, you requested 250 tokens "
+          "(200 in the messages, 50 in the completion).", "However, you requested 250 tokens",
+          "prompt is too long: 250 tokens > 100 maximum" },
+        { "prompt is too long: 250 tokens > 100 maximum", "maximum context length is 100 tokens. "
+          "However, your messages resulted in 250 tokens.", "prompt is too long: 250 tokens > 100 "
+          "maximum\"" },
+        { "gpt-4-32k: 250 is more than 100.", "maximum context length is 100 tokens",
+          "prompt is too long: 250 tokens > 100 maximum" },
+        { "Too much of it, by 4x.", "maximum context length is exceeded: Too much of it, by 4x.",
+          "prompt is too long: Too much of it, by 4x." },
+    };
+    const struct wire_dialect *messages = wire_dialect_find("messages");
+    struct buf out = { 0 };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        wire_error_set(&why, WIRE_E_CONTEXT, NULL, "%s", cases[i].said);
+        buf_cut(&out, 0);
+        wire_error_write(&out, wire_dialect_find("chat"), &why);
+        cr_expect(strstr(buf_text(&out), cases[i].chat), "%s", buf_text(&out));
+        buf_cut(&out, 0);
+        wire_error_write(&out, messages, &why);
+        cr_expect(strstr(buf_text(&out), cases[i].messages), "%s", buf_text(&out));
+        wire_error_set(&why, WIRE_E_VALUE, NULL, "%s", cases[i].said);
+        buf_cut(&out, 0);
+        wire_error_write(&out, messages, &why);
+        cr_expect(strstr(buf_text(&out), cases[i].said), "%s", buf_text(&out));
+    }
+    buf_release(&out);
+}
+
 Test(wire_error, too_long_a_prompt_says_both_numbers)
 {
     struct buf out = { 0 };
