@@ -67,14 +67,14 @@ static void put_calls(struct buf *out, const struct wire_message *m)
     buf_puts(out, "]");
 }
 
-/* An assistant's message of which only what is kept elsewhere is left says nothing. */
-static bool is_empty(const struct wire_writer *w, const struct wire_message *m)
+/* An assistant's message of which only thinking, or what is kept elsewhere, is left says nothing:
+ * the API wants content or calls. */
+static bool is_empty(const struct wire_message *m)
 {
     bool says = !m->n_part || m->role != WIRE_ASSISTANT;
 
     for (size_t i = 0; i < m->n_part && !says; i++)
-        says = m->part[i].kind == WIRE_PART_THINK ? w->to->thoughts && m->part[i].text.len
-                                                  : m->part[i].kind != WIRE_PART_REF;
+        says = m->part[i].kind != WIRE_PART_THINK && m->part[i].kind != WIRE_PART_REF;
     return !says;
 }
 
@@ -93,9 +93,9 @@ static void put_message(struct wire_writer *w, const struct wire_message *m)
         [WIRE_ASSISTANT] = "assistant", [WIRE_TOOL] = "tool" };
     struct buf *out = w->out;
 
-    if (has_thought(m) && !w->to->thoughts)
+    if (has_thought(m) && (!w->to->thoughts || is_empty(m)))
         wire_note(w, "reasoning");
-    if (is_empty(w, m))
+    if (is_empty(m))
         return;
     wire_put_comma(out);
     buf_printf(out, "{\"role\":\"%s\"", roles[m->role]);

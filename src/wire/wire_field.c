@@ -374,12 +374,14 @@ static bool is_known(const struct wire_field *f, size_t n, const char *outer, co
 /* Does it ask for nothing?  false, what holds nothing, and one answer. */
 static bool is_idle(const char *key, const json_t *v)
 {
+    if (json_is_null(v))
+        return true;
     if (!strcmp(key, "modalities") || !strcmp(key, "function_call"))
         return is_plain(v);
     if (!strcmp(key, "truncation"))
         return json_is_string(v) && !strcmp(json_string_value(v), "disabled");
-    return (!strcmp(key, "n") && json_integer_value(v) == 1) || json_is_null(v) ||
-           json_is_false(v) || (json_is_string(v) && !json_string_length(v)) ||
+    return (!strcmp(key, "n") && json_integer_value(v) == 1) || json_is_false(v) ||
+           (json_is_string(v) && !json_string_length(v)) ||
            (json_is_array(v) && !json_array_size(v)) ||
            (json_is_object(v) && !json_object_size(v));
 }

@@ -257,11 +257,11 @@ static enum err take_item(struct items *it, size_t i, const json_t *v)
 
     if (!json_is_object(v))
         return wire_wrong_type(it->in->why, at(i, "").text, "an object", v);
-    if (!type || !strcmp(type, "message")) {
-        if (json_string_length(json_object_get(v, "id")))
-            wire_said(it->in, "input[].id");
+    if (json_string_length(json_object_get(v, "id")) &&
+        (!type || !strcmp(type, "message") || !strncmp(type, "function_call", 13)))
+        wire_said(it->in, "input[].id");
+    if (!type || !strcmp(type, "message"))
         return take_message(it, i, v);
-    }
     if (!strcmp(type, "reasoning"))
         return take_reasoning(it, i, v);
     if (!strcmp(type, "function_call"))

@@ -369,6 +369,34 @@ Test(carry, seals_return_to_who_made_them_alone)
     free(body);
 }
 
+Test(carry, a_message_that_only_thought_does_not_go_to_chat)
+{
+    char *body = body_with(2, "{'input':[{'role':'user','content':'a'},{'type':'reasoning','id':"
+                           "'rs_1','summary':[{'type':'summary_text','text':'hm'}]},{'role':"
+                           "'user','content':'b'}]}");
+    char *out = carry(2, 0, body);
+
+    cr_assert(out, "%s", why.text);
+    cr_expect_not(strstr(out, "assistant"), "%s", out);
+    cr_expect(has_note("reasoning"));
+    free(out);
+    free(body);
+}
+
+Test(carry, null_is_nothing_that_could_be_dropped_and_ids_of_calls_are)
+{
+    char *body = body_with(2, "{'truncation':null,'input':[{'role':'user','content':'a'},{'type':"
+                           "'function_call','id':'fc_1','call_id':'c1','name':'f','arguments':"
+                           "'{}'},{'type':'function_call_output','call_id':'c1','output':'7'}]}");
+    char *out = carry(2, 0, body);
+
+    cr_assert(out, "%s", why.text);
+    cr_expect_not(has_note("truncation"));
+    cr_expect(has_note("input[].id"));
+    free(out);
+    free(body);
+}
+
 Test(carry, what_was_kept_aside_can_be_put_back)
 {
     char *body = body_with(0, "{'messages':[{'role':'user','content':'a'},{'role':'assistant',"

@@ -28,7 +28,9 @@ it arrives with its meaning. *kept*: the other side has no place for it; it stay
 from there. *dropped*: left out, and named in `x-croft-note`. *refused*: 400, by its name. Within one dialect everything
 passes as it came, fields nobody here knows among it; towards another dialect those are dropped. What is dropped of an
 answer has no note: its headers are gone by then. A limit of tokens under 16 is 16 towards `responses`, which takes no
-less, and named too.
+less, and named too. Towards `messages` a request that wants thinking goes without `temperature`, `top_p` and `top_k`, which
+are refused beside it, and a turn whose thinking is lost goes without more of it (`reasoning`); a message that only thought
+does not go to `chat`. All of that is named.
 """
 
 
