@@ -21,13 +21,14 @@ struct shelf {
     size_t n;
 };
 
-static void add(struct shelf *s, const char *name, uint64_t context)
+static void add(struct shelf *s, const char *name, uint64_t context, uint64_t output)
 {
     const struct config *c = s->w->c;
 
     if (choice_in_scope(c, &s->who->names, name) && choice_in_scope(c, &s->who->team_names, name))
         s->row[s->n++] = (struct wire_model){ .id = name, .owner = "croft", .created = s->w->made,
-                                              .n_ctx = (int64_t)context };
+                                              .n_ctx = (int64_t)context,
+                                              .n_out = (int64_t)output };
 }
 
 /* Groups, models, aliases: what the key may name. */
@@ -41,11 +42,12 @@ static enum err fill(struct shelf *s)
     if (!(s->row = calloc(n + 1, sizeof(*s->row))))
         return err_set(ERR_NOMEM, "DOOR-20", "no memory for a list of models");
     for (unsigned i = 0; i < c->groups_count; i++)
-        add(s, c->groups[i].name, 0);
+        add(s, c->groups[i].name, 0, 0);
     for (unsigned i = 0; i < c->models_count; i++) {
-        add(s, c->models[i].name, c->models[i].context);
-        for (unsigned k = 0; k < c->models[i].aliases_count; k++)
-            add(s, c->models[i].aliases[k], c->models[i].context);
+        const struct config_model *m = &c->models[i];
+        add(s, m->name, m->context, m->max_output);
+        for (unsigned k = 0; k < m->aliases_count; k++)
+            add(s, m->aliases[k], m->context, m->max_output);
     }
     return OK;
 }

@@ -307,8 +307,8 @@ void wire_reply_release(struct wire_reply *w);
 void wire_embeddings_write(struct buf *out, const char *model, const float *vector, size_t n,
                            size_t n_dim, int64_t prompt_tok, bool base64);
 
-/* A row of the list of models; n_ctx 0: not said. */
-struct wire_model { const char *id, *owner; int64_t created, n_ctx; };
+/* A row of the list of models; n_ctx, n_out (the most that it answers) 0: not said. */
+struct wire_model { const char *id, *owner; int64_t created, n_ctx, n_out; };
 void wire_model_write(struct buf *out, const struct wire_model *m);
 void wire_models_write(struct buf *out, const struct wire_model *m, size_t n);
 

@@ -2,6 +2,7 @@
 #include "wire/form.h"
 
 #include <string.h>
+#include <time.h>
 
 static const struct { const char *type, *code; } errors[] = {
 #define ERROR(id, status, type, code, retry) [WIRE_E_##id] = { type, code },
@@ -66,6 +67,18 @@ const char *wire_openai_finish(enum wire_finish f)
     }
 }
 
+static void put_time(struct buf *out, int64_t unix_s)
+{
+    time_t t = (time_t)unix_s;
+    char text[32];
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    buf_puts(out, text);
+}
+
+/* One row for the packages of OpenAI and of Anthropic. */
 void wire_model_write(struct buf *out, const struct wire_model *m)
 {
     buf_puts(out, "{\"id\":");
@@ -73,9 +86,16 @@ void wire_model_write(struct buf *out, const struct wire_model *m)
     buf_printf(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":", (long long)m->created);
     wire_put_text(out, m->owner);
     if (m->n_ctx)
-        buf_printf(out, ",\"max_model_len\":%lld,\"context_length\":%lld", (long long)m->n_ctx,
+        buf_printf(out, ",\"max_model_len\":%lld,\"context_length\":%lld,"
+                   "\"max_input_tokens\":%lld", (long long)m->n_ctx, (long long)m->n_ctx,
                    (long long)m->n_ctx);
-    buf_puts(out, "}");
+    if (m->n_out)
+        buf_printf(out, ",\"max_tokens\":%lld", (long long)m->n_out);
+    buf_puts(out, ",\"type\":\"model\",\"display_name\":");
+    wire_put_text(out, m->id);
+    buf_puts(out, ",\"created_at\":\"");
+    put_time(out, m->created);
+    buf_puts(out, "\"}");
 }
 
 void wire_models_write(struct buf *out, const struct wire_model *m, size_t n)
@@ -85,5 +105,9 @@ void wire_models_write(struct buf *out, const struct wire_model *m, size_t n)
         buf_puts(out, i ? "," : "");
         wire_model_write(out, &m[i]);
     }
-    buf_puts(out, "]}");
+    buf_puts(out, "],\"has_more\":false,\"first_id\":");
+    wire_put_text(out, n ? m[0].id : NULL);
+    buf_puts(out, ",\"last_id\":");
+    wire_put_text(out, n ? m[n - 1].id : NULL);
+    buf_puts(out, "}");
 }

@@ -18,6 +18,8 @@ import jsonschema
 
 # Beyond the document: what clients of other servers read.
 EXTRA = {"reasoning_content", "max_model_len", "context_length"}
+EXTRA_OF = {"model": {"max_input_tokens", "max_tokens", "type", "display_name", "created_at"},
+            "list": {"has_more", "first_id", "last_id"}}
 # Fields of requests that the document has and croft does not know: ignored and named in the log.
 UNKNOWN = {"chat": {"moderation", "prompt_cache_options"}, "completions": set(), "embeddings": set()}
 
@@ -29,7 +31,8 @@ def without_extra(value):
     if isinstance(value, list):
         return [without_extra(v) for v in value]
     if isinstance(value, dict):
-        return {k: without_extra(v) for k, v in value.items() if k not in EXTRA}
+        extra = EXTRA | EXTRA_OF.get(value.get("object"), set())
+        return {k: without_extra(v) for k, v in value.items() if k not in extra}
     return value
 
 

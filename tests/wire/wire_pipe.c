@@ -421,7 +421,8 @@ static void embed(struct buf *out, const json_t *in)
 static struct wire_model model(const json_t *o)
 {
     return (struct wire_model){ string_of(o, "id", ""), string_of(o, "owner", ""),
-                                integer_of(o, "created"), integer_of(o, "n_ctx") };
+                                integer_of(o, "created"), integer_of(o, "n_ctx"),
+                                integer_of(o, "n_out") };
 }
 
 static void models(struct buf *out, const json_t *list)
