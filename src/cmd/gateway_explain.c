@@ -278,7 +278,8 @@ static enum err explain_past(struct opt_set *o, const char *id)
 static enum err explain_dry(struct opt_set *o, const char *file)
 {
     struct door_dry dry = { .config = opt_text(o, OPT_config), .dialect = opt_text(o, OPT_dialect),
-                            .key = opt_text(o, OPT_request_key) };
+                            .key = opt_text(o, OPT_request_key),
+                            .labels = opt_text(o, OPT_labels) };
     bool refused, json = opt_flag(o, OPT_json);
     struct buf out = { 0 };
     json_t *told = NULL;

@@ -394,7 +394,7 @@ static void enter(struct call *c, struct door *d, const char *dialect, enum path
         wire_error_set(&why, WIRE_E_MISSING, "model", "You must provide a model: a name that "
                        "GET /v1/models lists.");
         ask_fail(a, &why, DOOR_REFUSED);
-    } else if (label_ask(a, &why)) {
+    } else if (label_ask(a, call_head(c), NULL, &why)) {
         ask_fail(a, &why, DOOR_REFUSED);
     } else {
         go(a);

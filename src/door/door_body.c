@@ -1,5 +1,5 @@
 /* door_body.c - what is sent: the request in the upstream's dialect; completions and embeddings as
- * they came, but for the model's name; a continuation with what was said so far. */
+ * they came, but for the model's name and labels; a continuation with what was said so far. */
 #include "door/door_form.h"
 
 #include "base/json.h"
@@ -54,6 +54,7 @@ static bool pass(struct ask *a, json_t *body)
     json_t *options = json_object_get(body, "stream_options");
     bool ok = !json_object_set_new(body, "model", json_string(name_there(m)));
 
+    label_strip(a, body);
     if (!a->r.stream)
         return ok;
     if (!json_is_object(options)) {
@@ -102,6 +103,8 @@ static enum err write_carried(struct ask *a)
     if (a->in != to.dialect && !kept_return(a, &r))
         return no_memory(a);
     e = wire_write(&t->body, &t->notes, &t->why, &r, &to);
+    if (!e && a->in == to.dialect && a->named)
+        e = change(a, label_strip);
     if (!e && a->in == to.dialect && has_seals(&a->r))
         e = change(a, kept_strip);
     if (!e && t->step.kind == PATH_continuation)

@@ -86,7 +86,7 @@ static enum err read_request(struct dry *d, const struct door_dry *dry)
     if (!e && !a->r.model.at)
         d->refused = true;
     else if (!e)
-        e = label_ask(a, &d->why);
+        e = label_ask(a, NULL, dry->labels, &d->why);
     if (e == ERR_ARG) {
         d->refused = true;
         e = OK;

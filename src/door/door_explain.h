@@ -13,6 +13,7 @@ struct door_dry {
     const char *body;
     size_t len;
     const char *key;                    /* id of a key of the ledger, NULL: of nobody */
+    const char *labels;                 /* as x-croft-labels would have them, NULL: none */
 };
 
 /* What would happen, as text in `out`, or as JSON where `json` is not NULL (yours: json_decref()).

@@ -226,7 +226,8 @@ struct ask {
     struct buf made, frames, said;      /* by `reply`; of the upstream; visible text so far */
     size_t at;                          /* of a reply that goes out in pieces: from here on */
     bool waiting;                       /* in a lane's queue */
-    bool read, replying, streaming, held, shown_begin, full, counted;
+    bool named;                         /* metadata has labels or tags of ours */
+    bool read, replying, streaming, held, shown_begin, full, counted, resting;
 };
 
 route_fn enter_chat, enter_completions, enter_embeddings, enter_messages, enter_responses,
@@ -251,9 +252,13 @@ void ask_timer(struct ask *a, int64_t ms);
 
 /* ---- door_label.c: what a text is ----------------------------------------------------------- */
 
-/* Labels and tags that the request names (in its body alone, where it came in no call), and what
- * detectors find in it.  Errors: ARG with *why, NOMEM. */
-MUST_CHECK enum err label_ask(struct ask *a, struct wire_error *why);
+/* Labels and tags of the key, of the head `h` (NULL: it came in no call), of `labels` (NULL: no
+ * more) and of metadata, and what detectors find in the body.  Errors: ARG with *why, NOMEM. */
+MUST_CHECK enum err label_ask(struct ask *a, const struct head *h, const char *labels,
+                              struct wire_error *why);
+
+/* Those of metadata go no further: out of a body that is sent (an edit of door_body.c). */
+bool label_strip(struct ask *a, json_t *body);
 uint32_t label_needs(const struct ask *a);
 
 /* ---- door_try.c: an attempt ----------------------------------------------------------------- */

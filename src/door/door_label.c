@@ -2,7 +2,8 @@
  *
  * All strings of the body are looked at, keys and unknown fields too, for in one dialect all of it
  * passes; arguments of calls once more as the JSON that they are; and the one field of the head
- * that may be sent on.  What no detector can read (images, files, token ids) is `unscanned`. */
+ * that may be sent on.  What no detector can read (images, files, token ids) is `unscanned`.  Labels
+ * and tags that `metadata` names are for the gateway alone: they are taken out of what is sent. */
 #include "door/door_form.h"
 
 #include "base/json.h"
@@ -99,19 +100,14 @@ static void walk(struct scan *s, json_t *v, int inside)
     }
 }
 
-static enum err scan_body(struct ask *a)
+static enum err scan_body(struct ask *a, json_t *body)
 {
     struct scan s = { .w = a->w };
     const struct config *c = a->w->c;
-    json_t *body = NULL;
-    enum err e;
 
     for (unsigned i = 0; i < c->labels_count; i++)
         s.detectors |= c->labels[i].detectors;
-    if ((e = json_parse_nul(&body, a->r.body.at, a->r.body.len, WIRE_BODY_BYTES_MAX, "body")))
-        return e;
     walk(&s, body, 0);
-    json_decref(body);
     look_at(&s, a->beta, strlen(a->beta));
     for (size_t i = 0; i < a->r.n_prompt; i++)
         if (a->r.prompt[i].id)
@@ -174,31 +170,93 @@ static enum err take_tags(struct ask *a, const char *text, size_t len, struct wi
     return OK;
 }
 
-enum err label_ask(struct ask *a, struct wire_error *why)
+/* ---- those that metadata names -------------------------------------------------------------- */
+
+static const struct {
+    const char *key;
+    enum err (*take)(struct ask *a, const char *text, size_t len, struct wire_error *why);
+} ours[] = { { "croft_labels", take_labels }, { "croft_tags", take_tags } };
+
+enum { N_OURS = sizeof(ours) / sizeof(*ours) };
+
+static bool is_ours(const char *key)
 {
-    const struct head *h = a->call ? call_head(a->call) : NULL;
-    struct piece labels = { NULL, 0 }, tags = { NULL, 0 };
+    for (size_t i = 0; i < N_OURS; i++)
+        if (!strcmp(key, ours[i].key))
+            return true;
+    return false;
+}
+
+/* Read from the body, for not every dialect's metadata is a part of the neutral request. */
+static enum err take_meta(struct ask *a, const json_t *body, struct wire_error *why)
+{
+    const json_t *meta = json_object_get(body, "metadata");
+    size_t n = 0;
     enum err e = OK;
 
-    if (h) {
-        labels = head_find(h, "x-croft-labels");
-        tags = head_find(h, "x-croft-tags");
+    for (size_t i = 0; i < N_OURS && !e; i++) {
+        const json_t *v = json_object_get(meta, ours[i].key);
+        a->named = a->named || v;
+        if (json_is_string(v)) {
+            e = ours[i].take(a, json_string_value(v), json_string_length(v), why);
+        } else if (v && !json_is_null(v)) {
+            wire_error_set(why, WIRE_E_VALUE, "metadata", "Invalid 'metadata.%s': it must be a "
+                           "text, names with commas between them.", ours[i].key);
+            e = err_set(ERR_ARG, "DOOR-29", "no text");
+        }
     }
+    for (size_t i = 0; i < a->r.n_meta; i++)
+        if (!is_ours(a->r.meta[i].key.at))
+            a->r.meta[n++] = a->r.meta[i];
+    a->r.n_meta = n;
+    return e;
+}
+
+bool label_strip(struct ask *a, json_t *body)
+{
+    json_t *meta = json_object_get(body, "metadata");
+
+    (void)a;
+    for (size_t i = 0; i < N_OURS; i++)
+        json_object_del(meta, ours[i].key);
+    if (json_is_object(meta) && !json_object_size(meta))
+        json_object_del(body, "metadata");
+    return true;
+}
+
+/* Every line of the head counts: a proxy may have added one. */
+static enum err take_head(struct ask *a, const struct head *h, struct wire_error *why)
+{
+    struct piece p;
+    enum err e = OK;
+
+    for (int i = 0; !e && (p = head_find_at(h, "x-croft-labels", i)).at; i++)
+        e = take_labels(a, p.at, p.len, why);
+    for (int i = 0; !e && (p = head_find_at(h, "x-croft-tags", i)).at; i++)
+        e = take_tags(a, p.at, p.len, why);
+    return e;
+}
+
+enum err label_ask(struct ask *a, const struct head *h, const char *labels,
+                   struct wire_error *why)
+{
+    json_t *body = NULL;
+    enum err e = h ? take_head(a, h, why) : OK;
+
     a->labels |= a->who.labels;
-    if (labels.at)
-        e = take_labels(a, labels.at, labels.len, why);
-    if (!e && tags.at)
-        e = take_tags(a, tags.at, tags.len, why);
-    for (size_t i = 0; !e && i < a->r.n_meta; i++) {
-        const struct wire_meta *m = &a->r.meta[i];
-        if (!strcmp(m->key.at, "croft_labels"))
-            e = take_labels(a, m->value.at, m->value.len, why);
-        else if (!strcmp(m->key.at, "croft_tags"))
-            e = take_tags(a, m->value.at, m->value.len, why);
-    }
+    if (!e && labels)
+        e = take_labels(a, labels, strlen(labels), why);
     if (e)
         return e;
-    if ((e = scan_body(a)))
+    e = json_parse_nul(&body, a->r.body.at, a->r.body.len, WIRE_BODY_BYTES_MAX, "body");
+    if (!e && (e = take_meta(a, body, why))) {
+        json_decref(body);
+        return e;
+    }
+    if (!e)
+        e = scan_body(a, body);
+    json_decref(body);
+    if (e)
         wire_error_set(why, WIRE_E_NO_MEMORY, NULL, NULL);
     return e;
 }

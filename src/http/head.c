@@ -90,9 +90,14 @@ bool piece_is_nocase(struct piece p, const char *text)
 
 struct piece head_find(const struct head *h, const char *name)
 {
-    for (int i = 0; i < h->n_field; i++)
-        if (piece_is(piece_of(h, h->field[i].name), name))
-            return piece_of(h, h->field[i].value);
+    return head_find_at(h, name, 0);
+}
+
+struct piece head_find_at(const struct head *h, const char *name, int i)
+{
+    for (int k = 0; k < h->n_field; k++)
+        if (piece_is(piece_of(h, h->field[k].name), name) && i-- == 0)
+            return piece_of(h, h->field[k].value);
     return (struct piece){ NULL, 0 };
 }
 

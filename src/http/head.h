@@ -74,6 +74,9 @@ struct piece head_segment(const struct head *h, int i);
  * With repeated fields (none of those that decide framing, host or identity) the first. */
 struct piece head_find(const struct head *h, const char *name);
 
+/* The i-th of that name, from 0: what a list is made of that several fields may hold. */
+struct piece head_find_at(const struct head *h, const char *name, int i);
+
 /* The last of that name: what the nearest proxy added. */
 struct piece head_find_last(const struct head *h, const char *name);
 

@@ -42,6 +42,21 @@ def post(g, dialect, model="best", stream=False, fields=None, **more):
     return g.ask("POST", ROUTES[dialect], body_of(dialect, model, stream=stream, **more), fields)
 
 
+def two_fields(g, name, *values):
+    """A request that has a field of its head twice."""
+    c = g.connection()
+    body = json.dumps(body_of("chat", "best", stream=False))
+    c.putrequest("POST", ROUTES["chat"])
+    for value in values:
+        c.putheader(name, value)
+    c.putheader("Content-Length", str(len(body)))
+    c.endheaders(body.encode())
+    r = c.getresponse()
+    out = r.read().decode()
+    c.close()
+    return r.status, out
+
+
 def settled(g, n):
     """The sums over all models, when n attempts are settled."""
     def total():
@@ -343,7 +358,16 @@ never:
         check(status == 403 and "hidden" in out and "secret" in out, "where nobody may it is refused, and by which rule", out)
         status, _, out = post(g, "anthropic", model="m_away", fields={"x-croft-labels": "personal"})
         check(status == 403 and json.loads(out)["error"]["type"] == "permission_error", "also by name", out)
+        for dialect in ("chat", "anthropic"):
+            status, _, out = post(g, dialect, metadata={"croft_labels": "personal", "croft_tags": "blue", "user_id": "u"})
+            check(status == 200 and said(dialect, 0, out)[0] == "Home", "in metadata of each dialect: " + dialect, out)
+        check(post(g, "chat", metadata={"croft_labels": "unheard"})[0] == 400 and post(g, "anthropic", metadata={
+            "croft_labels": ["personal"]})[0] == 400, "one that is not there, or no text, is an error")
+        sent = json.dumps(ups["home"].asked)
+        check("croft_" not in sent and "user_id" in sent, "and goes no further, unlike its neighbours", sent)
         check(post(g, "chat", fields={"x-croft-labels": "unheard"})[0] == 400, "a label that is not there is an error")
+        status, out = two_fields(g, "x-croft-labels", "unscanned", "personal")
+        check(status == 200 and said("chat", 0, out)[0] == "Home", "a second line of the head counts", out)
         seen = json.dumps(ups["away"].asked)
         check("a.b@" not in seen and "TICKET" not in seen, "nothing of it left", seen)
         refused = [r for r in rows(g) if r["decision"] == "refused"]

@@ -148,6 +148,13 @@ def future():
     told = dry(ask("best", "TICKET-77"))
     check(told["choice"]["candidates"][1]["paths"]["fallback"] == {"allowed": False, "rule": "quiet", "never": None}
           and ("away", "fallback") not in steps(told), "a rule of one path", str(told))
+    told = dry(ask("best"), "--labels", "personal, unscanned")
+    check(sorted(told["choice"]["labels"]) == ["personal", "unscanned"] and told["choice"]["candidates"][1]["rule"]
+          == "stay", "labels that the head would name", str(told))
+    told = dry(ask("best"), "--labels", "unheard", status=1)
+    check(told["error"]["status"] == 400 and "unheard" in told["error"]["text"], "one that is not there", str(told))
+    told = dry(ask("best", metadata={"croft_labels": "personal"}))
+    check(told["choice"]["labels"] == ["personal"], "labels in metadata", str(told))
     told = dry(ask("away", "ann@mail.example"), status=1)
     check(told["choice"]["refusal"] == "Text with the label personal may not go to 'away': rule stay forbids it."
           and told["if_all_fail"] == [], "refused by a rule", str(told))

@@ -65,11 +65,13 @@ Test(head, has_method_path_query_and_fields_as_sent)
     struct head h = { 0 };
 
     takes(&h, "POST /v1/chat?x=%41&y HTTP/1.1\r\nHost: Croft.local:8080\r\nX-Thing:  a b\t \r\n"
-              "Content-Length: 12\r\nx-empty:\r\n\r\n");
+              "Content-Length: 12\r\nx-empty:\r\nx-thing: c\r\n\r\n");
     cr_assert(piece_is(head_method(&h), "POST"));
     cr_assert(piece_is(head_query(&h), "x=%41&y"));
     cr_assert(piece_is(head_host(&h), "Croft.local:8080"));
     cr_assert(piece_is(head_find(&h, "x-thing"), "a b"));
+    cr_assert(piece_is(head_find_at(&h, "x-thing", 1), "c"));
+    cr_assert_null(head_find_at(&h, "x-thing", 2).at);
     cr_assert(head_find(&h, "x-empty").at && head_find(&h, "x-empty").len == 0);
     cr_assert_null(head_find(&h, "absent").at);
     cr_assert(h.has_length && h.length == 12 && !h.chunked && h.keep_alive && !h.encoded);
