@@ -363,8 +363,8 @@ static void take_beta(struct ask *a)
 {
     struct piece beta = head_find(call_head(a->call), "anthropic-beta");
 
-    if (beta.at && beta.len < sizeof(a->beta))
-        snprintf(a->beta, sizeof(a->beta), "%.*s", (int)beta.len, beta.at);
+    if (beta.len && !(a->beta = arena_copy(&a->r.arena, beta.at, beta.len)))
+        term_warn("request %s: no memory for its anthropic-beta, which is left out", a->id);
 }
 
 static void enter(struct call *c, struct door *d, const char *dialect, enum path_kind kind)

@@ -214,7 +214,7 @@ struct ask {
     struct who who;
     uint64_t labels;
     struct wire_request r;
-    char beta[256];                     /* anthropic-beta of the client */
+    const char *beta;                   /* anthropic-beta of the client, NULL: none */
     int64_t prompt_tok;                 /* an estimate */
     struct choice choice;
     struct attempts attempts;

@@ -108,7 +108,8 @@ static enum err scan_body(struct ask *a, json_t *body)
     for (unsigned i = 0; i < c->labels_count; i++)
         s.detectors |= c->labels[i].detectors;
     walk(&s, body, 0);
-    look_at(&s, a->beta, strlen(a->beta));
+    if (a->beta)
+        look_at(&s, a->beta, strlen(a->beta));
     for (size_t i = 0; i < a->r.n_prompt; i++)
         if (a->r.prompt[i].id)
             s.labels |= UINT64_C(1) << c->unscanned;

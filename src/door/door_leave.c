@@ -101,7 +101,7 @@ static enum err send_it(struct ask *a, const struct config_upstream *u,
     add(&l, "Accept", a->r.stream ? "text/event-stream" : "application/json");
     add(&l, "User-Agent", "croft/" CROFT_VERSION);
     add_key(&l, wu, s->key);
-    if (*a->beta && wu->dialect == a->in)
+    if (a->beta && wu->dialect == a->in)
         add(&l, "anthropic-beta", a->beta);
     return send_to(&a->try.req, a->d->client, &ask, &l, u, path_of(a, wu));
 }
