@@ -338,7 +338,7 @@ const struct wire_dialect *refuse_dialect(const struct call *c);
 
 /* ---- door_small.c, door_meter.c ------------------------------------------------------------- */
 
-route_fn door_models, door_model, door_alive, door_able, door_metrics;
+route_fn door_models, door_model, door_alive, door_able, door_metrics, door_upgrade;
 
 /* Ask upstreams that are open whether they answer. */
 void probe_tick(struct door *d);

@@ -100,6 +100,17 @@ void door_model(struct call *c, void *door)
     free(s.row);
 }
 
+/* A WebSocket is asked for, which nobody here speaks: its clients then send POST. */
+void door_upgrade(struct call *c, void *door)
+{
+    struct wire_error why;
+
+    (void)door;
+    wire_error_set(&why, WIRE_E_UPGRADE, NULL, "There are no WebSockets here: send POST.");
+    call_header(c, "Upgrade", "HTTP/1.1");
+    refuse_with(c, wire_dialect_find("responses"), &why);
+}
+
 /* ---- health --------------------------------------------------------------------------------- */
 
 void door_alive(struct call *c, void *door)

@@ -158,7 +158,7 @@ def check_rest():
 
 
 def check_errors():
-    statuses = {400, 401, 403, 404, 405, 408, 413, 415, 429, 500, 502, 503, 504}
+    statuses = {400, 401, 403, 404, 405, 408, 413, 415, 426, 429, 500, 502, 503, 504}
     seen = set()
     for line in json.loads(wire.pipe({"catalogue": True})):
         error = line["body"]["error"]
