@@ -1,6 +1,7 @@
 /* door_ask.c - a request: read, labelled, its candidates; then the steps of attempts.h. */
 #include "door/door_form.h"
 
+#include "http/sse.h"
 #include "refuse/refuse.h"
 
 #include <inttypes.h>
@@ -82,9 +83,27 @@ void ask_timer(struct ask *a, int64_t ms)
         term_error(ERR_NOMEM);
 }
 
-void ask_tell(struct ask *a, const struct wire_error *why, enum door_end end)
+/* What a reply that has begun may still say. */
+static enum err put_fail(struct ask *a, struct buf *out, const struct wire_error *why)
 {
     struct wire_event fail = { .kind = WIRE_FAIL, .error = why };
+    struct buf body = { 0 };
+    enum err e;
+
+    if (a->replying)
+        return a->reply.done ? OK : wire_reply_event(&a->reply, out, &fail);
+    wire_error_write(&body, a->in, why);
+    e = buf_ok(&body);
+    if (a->r.stream)
+        sse_event(out, NULL, buf_text(&body), body.len);
+    else
+        buf_add(out, buf_text(&body), body.len);
+    buf_release(&body);
+    return e ? e : buf_ok(out);
+}
+
+void ask_tell(struct ask *a, const struct wire_error *why, enum door_end end)
+{
     struct buf out = { 0 };
     struct call *c = a->call;
 
@@ -93,7 +112,7 @@ void ask_tell(struct ask *a, const struct wire_error *why, enum door_end end)
     if (c && !a->streaming) {
         refuse_with(c, a->in, why);
     } else if (c) {
-        if (a->replying && !a->reply.done && !wire_reply_event(&a->reply, &out, &fail))
+        if (!put_fail(a, &out, why))
             call_write(c, buf_text(&out), out.len);
         call_end(c);
     }
