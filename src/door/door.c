@@ -43,11 +43,15 @@ uint64_t door_random(struct door *d)
 static void on_tick(void *arg)
 {
     struct door *d = arg;
+    int64_t now = door_now_ms();
 
     books_poll(d);
     books_sweep(d, false);
     if (!d->draining)
         probe_tick(d);
+    for (struct ask *a = d->asks; a; a = a->next)
+        if (now - a->began_ms >= QUIET_MS)
+            reply_quiet(a);
     if (loop_timer_set(d->tick, TICK_MS / 1e3))
         term_error(ERR_NOMEM);
 }

@@ -207,7 +207,7 @@ static enum err forget(struct ask *a)
     buf_cut(&a->said, 0);
     buf_cut(&a->frames, 0);
     buf_cut(&a->made, 0);
-    if (!a->replying || !a->reply.begun || a->streaming)
+    if (!a->replying || !a->reply.begun || (a->streaming && a->r.stream))
         return OK;
     wire_reply_release(&a->reply);
     a->replying = false;
@@ -367,6 +367,7 @@ static struct ask *ask_new(struct door *d, struct call *c, const char *dialect,
     a->call = c;
     a->in = wire_dialect_find(dialect);
     a->kind = kind;
+    a->began_ms = door_now_ms();
     a->try.cost = -1;
     snprintf(a->id, sizeof(a->id), "%s", call_id(c));
     a->next = d->asks;

@@ -36,6 +36,7 @@ enum {
     BOOKS_WAIT_MS = 5000,               /* ... for audit row and journal to be written */
     HOLD_MS = 100,                      /* the start of a stream waits so for what is visible */
     HOLD_LONG_MS = 2000,                /* what opens a part of it, so long */
+    QUIET_MS = 20000,                   /* then a reply is opened, whatever an upstream says */
     ERROR_BYTES_MAX = 1 << 20,          /* of an upstream's error reply */
     CLOSE_WAIT_MS = 5000,               /* for the ledger, at the end */
     TAGS_BYTES_MAX = 1024,
@@ -208,6 +209,7 @@ struct ask {
     struct world *w;
     struct call *call;                  /* NULL: answered, or the client left */
     enum ask_state state;
+    int64_t began_ms;
     char id[LEDGER_ID_MAX + 1];         /* x-request-id */
     const struct wire_dialect *in;
     enum path_kind kind;                /* CALL, COUNT_TOKENS, EMBEDDINGS */
@@ -224,7 +226,7 @@ struct ask {
     char reply_id[128];                 /* without the dialect's prefix */
     struct kept *kept;                  /* of the answer; NULL: nothing */
     struct buf made, frames, said;      /* by `reply`; of the upstream; visible text so far */
-    size_t at;                          /* of a reply that goes out in pieces: from here on */
+    size_t at;                          /* resting: of `frames`, all that is still to be written */
     bool waiting;                       /* in a lane's queue */
     bool named;                         /* metadata has labels or tags of ours */
     bool read, replying, streaming, held, shown_begin, full, counted, resting;
@@ -305,6 +307,7 @@ void reply_on_body(void *ask, const char *bytes, size_t len);
 void reply_on_end(void *ask, enum client_end end);
 void reply_hold_over(struct ask *a);    /* what was held goes out */
 void reply_room(void *ask);
+void reply_quiet(struct ask *a);        /* nothing was shown for QUIET_MS */
 
 /* ---- door_aside.c: what the client's dialect has no place for ------------------------------- */
 

@@ -6,7 +6,8 @@
  * The events are read in either case: they tell what is visible, what was used, how it ended.  The
  * start of a stream is held for HOLD_MS, until something is visible, so that an error before that
  * can be mended by another attempt; what was written by `reply` so far is known to it, so that
- * another attempt goes on where the one before broke off. */
+ * another attempt goes on where the one before broke off.  Where an upstream says nothing at all
+ * the reply is opened after QUIET_MS: see reply_quiet(). */
 #include "door/door_form.h"
 
 #include "gateway/exact.h"
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SAID_BYTES_MAX = 4 << 20 };
+enum { SAID_BYTES_MAX = 4 << 20, PIECE_BYTES = 16 << 10 };
 
 /* ---- events --------------------------------------------------------------------------------- */
 
@@ -123,6 +124,14 @@ static void take_id(struct ask *a)
         snprintf(a->reply_id, sizeof(a->reply_id), "%s", id);
 }
 
+static void open_reply(struct ask *a)
+{
+    put_head(a, NULL);
+    call_stream(a->call, 200, a->r.stream ? "text/event-stream; charset=utf-8"
+                                          : "application/json", wire_heartbeat(a->in, a->r.stream));
+    a->streaming = true;
+}
+
 /* Write the first `len` bytes of what waits. */
 static void flush_some(struct ask *a, struct buf *from, size_t len)
 {
@@ -137,11 +146,8 @@ static void flush_some(struct ask *a, struct buf *from, size_t len)
         if (!a->streaming) {
             if (t->raw)
                 take_id(a);
-            put_head(a, NULL);
-            call_stream(a->call, 200, "text/event-stream; charset=utf-8",
-                        wire_heartbeat(a->in, true));
+            open_reply(a);
         }
-        a->streaming = true;
         room = call_write(a->call, from->data, len);
     }
     if (len)
@@ -162,10 +168,33 @@ static void flush(struct ask *a)
     a->try.n_neutral = 0;
 }
 
+/* A whole reply behind a head that is long gone: in pieces, as there is room. */
+static void write_rest(struct ask *a)
+{
+    struct call *c = a->call;
+    bool room = true;
+
+    while (room && a->at < a->frames.len) {
+        size_t n = a->frames.len - a->at;
+        n = n < PIECE_BYTES ? n : PIECE_BYTES;
+        room = call_write(c, a->frames.data + a->at, n);
+        a->at += n;
+    }
+    if (a->at < a->frames.len)
+        return;
+    a->call = NULL;
+    call_end(c);
+    ask_end(a);
+}
+
 void reply_room(void *ask)
 {
     struct ask *a = ask;
 
+    if (a->resting) {
+        write_rest(a);
+        return;
+    }
     if (a->full && a->try.req)
         client_resume(a->try.req);
     a->full = false;
@@ -195,6 +224,26 @@ void reply_hold_over(struct ask *a)
         return;
     }
     a->held = false;
+}
+
+/* Clients give up on silence: the head goes out, and heartbeats follow by the server's clock.  A
+ * stream begins with our own beginning, and what the upstream may still say is written behind it.
+ * An error that comes later has no status any more: it is the event, or the body. */
+void reply_quiet(struct ask *a)
+{
+    struct try *t = &a->try;
+
+    if (!a->call || a->streaming || t->failed || t->done || a->state == ASK_NEW ||
+        a->state == ASK_OVER)
+        return;
+    if (!a->r.stream || !a->replying) {
+        open_reply(a);
+    } else if (begin(a)) {
+        fail_here(a, ERR_NOMEM);
+    } else {
+        t->raw = a->held = false;
+        flush(a);
+    }
 }
 
 /* Frames that open nothing: a message's beginning. */
@@ -418,13 +467,25 @@ void reply_on_body(void *ask, const char *bytes, size_t len)
 
 /* ---- a whole reply -------------------------------------------------------------------------- */
 
-static void send_whole(struct ask *a, const struct buf *body)
+static void send_whole(struct ask *a, struct buf *body)
 {
     struct call *c = a->call;
     char cost[EXACT_TEXT_BYTES];
 
     cost_text(a, cost);
-    if (c) {
+    if (c && a->streaming && !body->broken) {
+        buf_release(&a->frames);
+        a->frames = *body;
+        *body = (struct buf){ 0 };
+        a->state = ASK_OVER;
+        a->resting = true;
+        write_rest(a);
+        return;
+    }
+    if (c && a->streaming) {
+        a->call = NULL;
+        call_end(c);
+    } else if (c) {
         put_head(a, cost);
         a->call = NULL;
         if (body->broken)
