@@ -43,7 +43,7 @@ FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
          $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
          $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive $(BUILD)/load_upstream $(BUILD)/load_client \
-         $(BUILD)/canary $(BUILD)/croft_unguarded
+         $(BUILD)/canary $(BUILD)/croft_unguarded $(BUILD)/fake_clock.so
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -95,6 +95,11 @@ $(BUILD)/canary: $(filter-out %/unguarded.o,$(call objs,tests/canary/*.c))
 
 $(BUILD)/croft_unguarded: $(OBJ) $(BUILD)/tests/canary/unguarded.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS) -Wl,--wrap=policy_decide,--wrap=prove
+
+# A clock of the loop's thread that a test sets forward: tests/gateway/silence.py.
+$(BUILD)/fake_clock.so: tests/gateway/fake_clock.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call run,LINK) $(CC) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
 
 # Loaded before a program it loses memory: what measures growth must find that.
 $(BUILD)/leak.so: tests/soak/leak.c $(BUILD)/flags

@@ -12,11 +12,14 @@ of steps, one an attempt, the last for all that follow.  A step has any of
     status, body, fields    an error, or a whole reply of that status (fields: more of its head)
     whole, events           a reply, or the data lines of a stream, as recorded
     lenient      the shape of the request is not looked at; blind: nor is anything else
-    fail_at N    an error event after N pieces        cut_at N     the connection is closed there
+    fail_at N    an error event after N pieces (with these `words`)
+    cut_at N     the connection is closed there
     stall_at N   nothing more comes after N           silent       no head ever comes
     endless      pieces without end                   long_line N  one line of N bytes
     lockstep     the next piece when step() was called for the last
     pace S       seconds between pieces               slow S       seconds between bytes of the head
+    head_at MS   the head waits for that time of a clock that tick() sets; rest_at MS: what is visible, too
+    timed        [[ms, text], ...]: what is written, as it is, at these times
     bytes N      written N bytes at a time            eol          the end of a line in the stream
     glue         two events' lines without an empty line between
     done N       how many ends of the stream          no_usage, usage_twice
@@ -63,6 +66,7 @@ class Standin:
         self.plans, self.turns, self.attempts = {}, {}, []
         self.total = {}                 # kind: attempts ever; forget() leaves it
         self.endless_bytes = 0
+        self.now = 0                    # ms, of tick()
         self.closing = False
         self.socket = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self.socket.getsockname()[1]
@@ -76,16 +80,23 @@ class Standin:
             self.plans[model] = list(steps)
             self.turns.pop(model, None)
 
+    def tick(self, ms):
+        with self.lock:
+            self.now = ms
+            self.lock.notify_all()
+
     def step(self, model):
         with self.lock:
             self.turns[model] = self.turns.get(model, 0) + 1
             self.lock.notify_all()
 
-    def forget(self):
+    def forget(self, model=None):
+        """All, or what was planned for and asked of one model."""
         with self.lock:
-            self.plans.clear()
-            self.turns.clear()
-            del self.attempts[:]
+            for kept in (self.plans, self.turns):
+                for name in [n for n in kept if model in (None, n)]:
+                    del kept[name]
+            self.attempts[:] = [a for a in self.attempts if model not in (None, a["model"])]
 
     def asked(self, model=None):
         """The rows of a model's attempts, bodies and fields with them."""
@@ -262,6 +273,7 @@ class Call:
             self.pause(step["pace"])
         self.allowed(kind)
         strict.need(isinstance(body, dict), "the body is no JSON object")
+        self.due(step.get("head_at", 0))
         if "status" in step:
             status = step["status"]
             text = step.get("body", saying.error_body(kind, status, "The stand-in says %d." % status,
@@ -275,7 +287,7 @@ class Call:
             n = len(saying.pieces(json.dumps(body["messages"])))
             return self.reply(200, {"input_tokens": n})
         if kind == "embeddings":
-            out = saying.embeddings(about, body)
+            out = step.get("whole") or saying.embeddings(about, body)
             self.row["usage"] = dict(prompt=out["usage"]["prompt_tokens"], cached=0, written=0,
                                      answer=0, think=0)
             return self.reply(200, out)
@@ -287,6 +299,8 @@ class Call:
             out = step.get("whole") or saying.WHOLE[kind](about, said)
             self.row["sent"] = said["usage"]["answer"]
             return self.reply(200, out, step.get("fields"), step.get("type"))
+        if "timed" in step:
+            return self.timed(step["timed"])
         if "events" in step:
             events = [("end", None if kind == "chat" or data[0] != "{" else
                        json.loads(data).get("type"), data) for data in step["events"]]
@@ -360,6 +374,20 @@ class Call:
         self.raw(b"0\r\n\r\n")
         return True
 
+    def due(self, ms):
+        with self.server.lock:
+            self.server.lock.wait_for(lambda: self.server.now >= ms, WAIT)
+
+    def timed(self, frames):
+        self.row["status"] = 200
+        self.chunked = True
+        self.head(200, "text/event-stream", {"Transfer-Encoding": "chunked"})
+        for ms, text in frames:
+            self.due(ms)
+            self.chunk(text.encode())
+        self.raw(b"0\r\n\r\n")
+        return True
+
     def bent(self, kind, about, events):
         """The events as the step wants them."""
         step = self.step
@@ -372,13 +400,15 @@ class Call:
                 yield events[first]
         n = 0
         for e in events:
+            if e[0] in VISIBLE or e[0] == "end":
+                self.due(step.get("rest_at", 0))
             if e[0] in VISIBLE:
                 n += 1
             # at a number of pieces: as soon as the next event would come
             at = n - 1 if e[0] in VISIBLE else n
             late = e[0] in VISIBLE or e[0] in ("end", "done", "seal")
             if late and step.get("fail_at") is not None and at >= step["fail_at"]:
-                yield from saying.error_events(about)
+                yield from saying.error_events(about, step.get("words", "The stand-in fails here."))
                 return
             if e[0] == "done" and "done" in step:
                 for _ in range(step["done"]):

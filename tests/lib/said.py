@@ -220,6 +220,14 @@ def answer_responses(parts, whole):
 ANSWER = {"chat": answer_chat, "messages": answer_messages, "responses": answer_responses}
 
 
+def said_so_far(dialect, parts):
+    """What a stream that has no end said: text, thinking, whole calls."""
+    out = ANSWER[dialect]([p for p in parts if not p.get("error") and p.get("type") not in (
+        "error", "response.failed")], False)
+    return {"text": out["text"], "think": out["think"],
+            "calls": [(c[0], c[1], json.loads(c[2] or "{}")) for c in out["calls"]]}
+
+
 def answered(dialect, parts, whole):
     """None: it failed, or never ended."""
     out = ANSWER[dialect](parts, whole)
