@@ -2,12 +2,10 @@
 started here: sums, limits over processes, kill -9, a database that goes, a full disk, clock steps;
 and `croft gateway ledger` and `reconcile` on what that left.  LEDGER_BACKEND=sqlite leaves PostgreSQL out."""
 import fcntl
-import glob
 import json
 import os
 import random
 import resource
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 import croft
+import postgres
 from croft import check
 
 DRIVE = os.environ.get("STORE_DRIVE", os.path.join(os.path.dirname(croft.CROFT), "store_drive"))
@@ -60,47 +59,6 @@ class Postgres:
         out = SERVER.psql(self.base, sql).stdout
         return [tuple(int(c) if c.lstrip("-").isdigit() else c for c in line.split("|"))
                 for line in out.splitlines()]
-
-
-class Server:
-    """A PostgreSQL of its own; it refuses to run as root."""
-
-    def __init__(self):
-        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
-        self.bin = os.path.dirname(found[-1]) if found else None
-        self.home = os.path.join(TEMP.name, "pg")
-        self.port = 20000 + RANDOM.randrange(5000) + os.getpid() % 5000
-        self.user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        self.lacks = None if self.bin else "PostgreSQL is not installed: tools/setup"
-        if self.bin:
-            self.make()
-
-    def run(self, program, *args, stdin=None):
-        return subprocess.run(self.user + [os.path.join(self.bin, program), *args], text=True, input=stdin,
-                              capture_output=True, timeout=120, cwd="/tmp")
-
-    def make(self):
-        os.mkdir(self.home)
-        if self.user:
-            shutil.chown(self.home, "postgres")
-        p = self.run("initdb", "-D", self.home + "/data", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        if p.returncode or not self.start():
-            self.lacks = "PostgreSQL does not start here: " + p.stderr[-200:]
-            return
-        self.psql("postgres", "CREATE ROLE croft LOGIN SUPERUSER PASSWORD 'pass word'")
-
-    def start(self):
-        p = self.run("pg_ctl", "-D", self.home + "/data", "-w", "-l", self.home + "/log", "-o",
-                     "-p %d -c listen_addresses=127.0.0.1 -k %s" % (self.port, self.home), "start")
-        return p.returncode == 0
-
-    def stop(self, how="immediate"):
-        if self.bin:
-            self.run("pg_ctl", "-D", self.home + "/data", "-w", "-m", how, "stop")
-
-    def psql(self, base, sql):
-        return self.run("psql", "-h", self.home, "-p", str(self.port), "-d", base, "-At", "-c", sql,
-                        *(() if self.user else ("-U", "postgres")))
 
 
 def drive(url, folder, *args, wait=True, **more):
@@ -444,7 +402,7 @@ file_gone()
 absent()
 if os.environ.get("LEDGER_BACKEND") == "sqlite":
     sys.exit(croft.done())
-SERVER = Server()
+SERVER = postgres.Server(os.path.join(TEMP.name, "pg"))
 if SERVER.lacks:
     croft.skip("postgres", SERVER.lacks)
 else:
