@@ -26,7 +26,7 @@ int64_t store_now_ms(const struct store *s)
     return s->o.clock ? s->o.clock() : store_mono_ms() + atomic_load(&s->clock_ahead_ms);
 }
 
-static enum err enqueue(struct store *s, struct job *job)
+enum err store_enqueue(struct store *s, struct job *job)
 {
     bool full;
 
@@ -90,7 +90,7 @@ static void ask_for_slices(struct store *s)
     j->job = (struct job){ .kind = JOB_LEASE, .item.run = leases_came };
     j->n = limits_plan(s->limits, store_now_ms(s) / 1000, store_mono_ms(), false, j->ask,
                        STORE_ASKS_MAX);
-    if (j->n && enqueue(s, &j->job) == OK) {
+    if (j->n && store_enqueue(s, &j->job) == OK) {
         s->n_asking++;
         return;
     }
@@ -384,7 +384,7 @@ enum err store_journal(struct store *s, struct store_attempt **out,
     a->journal = (struct job){ .kind = JOB_JOURNAL, .item.run = journalled, .attempt = a,
                                .fn = fn, .arg = arg };
     a->settle = (struct job){ .kind = JOB_SETTLE, .store = s, .item.run = settled, .attempt = a };
-    if ((e = enqueue(s, &a->journal))) {
+    if ((e = store_enqueue(s, &a->journal))) {
         free(a);
         return e;
     }
@@ -428,7 +428,7 @@ void store_settle(struct store *s, struct store_attempt *a, enum attempt_state s
     a->row.upstream_id = a->upstream_id;
     a->settle.fn = fn;
     a->settle.arg = arg;
-    ASSERT(enqueue(s, &a->settle) == OK);
+    ASSERT(store_enqueue(s, &a->settle) == OK);
 }
 
 static void head_kept(struct outbox_item *item)
@@ -456,7 +456,7 @@ enum err store_head(struct store *s, const char *chain, int64_t n, const char *h
     j->line = at;
     keep(&at, line);
     j->job = (struct job){ .kind = JOB_HEAD, .item.run = head_kept, .fn = fn, .arg = arg };
-    if ((e = enqueue(s, &j->job)))
+    if ((e = store_enqueue(s, &j->job)))
         free(j);
     return e;
 }

@@ -14,6 +14,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include "store/kept_rows.h"
 #include "store/key_rows.h"
 #include "store/limits.h"
 
@@ -81,6 +82,23 @@ void store_settle(struct store *s, struct store_attempt *a, enum attempt_state s
 /* Keep a copy of an audit chain's head.  Errors: BUSY, NOMEM; afterwards by `fn`. */
 MUST_CHECK enum err store_head(struct store *s, const char *chain, int64_t n, const char *hash,
                                int64_t made_ms, const char *line, store_fn *fn, void *arg);
+
+/* UTC in ms, as the ledger has it. */
+int64_t store_now_ms(const struct store *s);
+
+/* Keep a row aside, a copy.  `fn` (or NULL) is called when it is there, or with an error; a lost
+ * row is no harm to anybody.  Errors at once: LIMIT (a row too large), BUSY (too much waits),
+ * NOMEM. */
+MUST_CHECK enum err store_keep(struct store *s, const struct kept_row *row, store_fn *fn,
+                               void *arg);
+
+/* Ask for the rows of a key with these names, at most KEPT_NAMES_MAX.  `fn` is called in any case,
+ * also inside store_close(): rows are borrowed for the call.  How long that takes is the database's
+ * affair: who cannot wait goes on without.  Errors at once, and `fn` is not called: BUSY, NOMEM. */
+typedef void store_kept_fn(void *arg, enum err e, const struct kept_row *row, int n);
+MUST_CHECK enum err store_fetch(struct store *s, const char *key,
+                                const char (*name)[KEPT_NAME_BYTES], int n, store_kept_fn *fn,
+                                void *arg);
 
 /* For metrics: attempts journalled and not settled; jobs that wait; is the database gone? */
 struct store_counts { int n_open, n_waiting; bool gone; };

@@ -16,9 +16,11 @@
 enum {
     STORE_QUEUE_MAX = 8192, STORE_OPEN_MAX = 65536, STORE_BATCH_MAX = 256, STORE_ASKS_MAX = 64,
     STORE_LEASE_MS = 30000, STORE_RETRY_MS = 500, STORE_PEERS_MAX = 256, STORE_RUN_PATH_MAX = 512,
+    STORE_KEEP_BYTES = 32 << 20,        /* of rows that wait to be kept aside */
+    STORE_FETCH_BYTES = 16 << 20, STORE_FETCH_ROWS_MAX = 256,
 };
 
-enum job_kind { JOB_JOURNAL, JOB_SETTLE, JOB_LEASE, JOB_HEAD };
+enum job_kind { JOB_JOURNAL, JOB_SETTLE, JOB_LEASE, JOB_HEAD, JOB_KEEP, JOB_FETCH };
 
 struct job {
     struct outbox_item item;            /* first: an item is its job */
@@ -60,6 +62,7 @@ struct store {
     uint64_t next_attempt;
     struct store_attempt *attempts;
     int n_open, n_asking, fences_seen;
+    size_t keep_bytes;                  /* the caller's: that wait to be kept aside */
     struct outbox outbox;
 
     pthread_mutex_t lock;               /* of the rest */
@@ -87,7 +90,11 @@ struct store {
 };
 
 int64_t store_mono_ms(void);            /* goes on while the machine sleeps */
-int64_t store_now_ms(const struct store *s);
+
+MUST_CHECK enum err store_enqueue(struct store *s, struct job *job);
+
+/* store_kept.c: a KEEP or FETCH, inside the batch's transaction. */
+MUST_CHECK enum err store_do_kept(struct store *s, struct job *job);
 
 void *store_worker(void *store);
 

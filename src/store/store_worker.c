@@ -181,10 +181,23 @@ static enum err do_job(struct store *s, struct job *job)
     case JOB_HEAD:
         return db_run(s->db, ST_head_add, (struct db_arg[]){ DB_TEXT(h->chain), DB_INT(h->n),
                       DB_TEXT(h->hash), DB_INT(h->made_ms), DB_TEXT(h->line) }, NULL, NULL, NULL);
+    case JOB_KEEP:
+    case JOB_FETCH:
+        return store_do_kept(s, job);
     case JOB_LEASE:
         return OK;                      /* after ledger_write() */
     }
     return OK;
+}
+
+/* A few of the rows that have expired: more than are put. */
+static enum err expire(struct store *s, const struct batch *b, bool due)
+{
+    int n = due ? KEPT_EXPIRE_STEP : 0;
+
+    for (int i = 0; i < b->n; i++)
+        n += b->job[i]->kind == JOB_KEEP ? 2 : 0;
+    return n ? kept_rows_expire(s->db, store_now_ms(s), n) : OK;
 }
 
 static enum err do_all(struct store *s, const struct batch *b, bool due)
@@ -200,6 +213,8 @@ static enum err do_all(struct store *s, const struct batch *b, bool due)
     for (int i = 0; i < b->n && !e; i++)
         e = do_job(s, b->job[i]);
     if (!e)
+        e = expire(s, b, due);
+    if (!e)
         e = ledger_write(s->db, &s->deltas, s->process);
     for (int i = 0; i < b->n && !e; i++)
         if (b->job[i]->kind == JOB_LEASE)
@@ -210,7 +225,8 @@ static enum err do_all(struct store *s, const struct batch *b, bool due)
 static bool needs_alone(const struct batch *b)
 {
     for (int i = 0; i < b->n; i++)
-        if (b->job[i]->kind == JOB_SETTLE || b->job[i]->kind == JOB_LEASE)
+        if (b->job[i]->kind == JOB_SETTLE || b->job[i]->kind == JOB_LEASE ||
+            b->job[i]->kind == JOB_KEEP)
             return true;
     return false;
 }

@@ -1,6 +1,7 @@
 /* store_bodies.c - see store_bodies.h.  Allocations of SQLite itself are not counted. */
 #include "store_bodies.h"
 
+#include "store/kept_rows.h"
 #include "store/key_rows.h"
 #include "store/limits.h"
 
@@ -70,6 +71,28 @@ static enum err use_ledger(struct db *db)
     return e;
 }
 
+static void see_row(void *arg, const struct kept_row *row)
+{
+    *(int *)arg += !strcmp(row->sealed, "s");
+}
+
+static enum err use_kept(struct db *db)
+{
+    static const char name[1][KEPT_NAME_BYTES] = { "n" };
+    const struct kept_row row = { .key = "", .name = "n", .upstream = "u", .seal_key = "k",
+                                  .sealed = "s", .expires_ms = 9 };
+    int n = 0;
+    enum err e = db_begin(db, true);
+
+    if (!e && !(e = kept_rows_put(db, &row, 1)) &&
+        !(e = kept_rows_get(db, "", name, 1, 1, see_row, &n)) &&
+        !(e = kept_rows_expire(db, 9, 5)) && !(e = kept_rows_forget(db, "")))
+        e = db_commit(db);
+    ASSERT(e || n == 1);
+    db_rollback(db);
+    return e;
+}
+
 enum err body_ledger(void)
 {
     struct temp t;
@@ -83,6 +106,8 @@ enum err body_ledger(void)
         e = use_ledger(db);
     if (!e)
         e = use_keys(db);
+    if (!e)
+        e = use_kept(db);
     db_close(db);
     temp_release(&t);
     return e;

@@ -248,6 +248,128 @@ Test(store, heads_are_kept_and_names_are_checked)
     temp_release(&o.t);
 }
 
+/* ---- what is kept aside ---- */
+
+static enum err one_int(void *arg, const struct db_cell *c)
+{
+    *(int64_t *)arg = c[0].n;
+    return OK;
+}
+
+static char kept_name[3][KEPT_NAME_BYTES] = { "n0", "n1", "n2" };
+
+static struct kept_row kept_of(const char *key, int i, const char *sealed, int64_t expires)
+{
+    return (struct kept_row){ .key = key, .name = kept_name[i], .upstream = "far",
+                              .seal_key = "k", .sealed = sealed, .expires_ms = expires };
+}
+
+struct asked { int n, n_answer; char sealed[3][16]; int64_t expires; };
+
+static void answer(void *arg, enum err e, const struct kept_row *row, int n)
+{
+    struct asked *a = arg;
+
+    cr_assert_eq(e, OK, "%s", err_text());
+    a->n = n;
+    a->n_answer++;
+    for (int i = 0; i < n; i++) {
+        cr_expect(!strcmp(row[i].upstream, "far") && !strcmp(row[i].seal_key, "k"));
+        snprintf(a->sealed[row[i].name[1] - '0'], 16, "%s", row[i].sealed);
+        a->expires = row[i].expires_ms;
+    }
+}
+
+static struct asked ask_kept(struct opened *o, const char *key)
+{
+    struct asked a = { .n_answer = 0 };
+
+    cr_assert_eq(store_fetch(o->s, key, (const char (*)[KEPT_NAME_BYTES])kept_name, 3, answer, &a),
+                 OK);
+    for (int i = 0; i < 500 && !a.n_answer; i++) {
+        struct pollfd p = { .fd = store_fd(o->s), .events = POLLIN };
+        poll(&p, 1, 20);
+        store_poll(o->s);
+    }
+    cr_assert_eq(a.n_answer, 1);
+    return a;
+}
+
+Test(store, what_is_kept_aside_is_found_by_its_key_until_it_expires)
+{
+    struct opened o = { .url = "" };
+    struct kept_row row[3];
+    struct asked got;
+
+    open_store(&o);
+    int64_t now = store_now_ms(o.s);
+    row[0] = kept_of("", 0, "zero", now + 60000);
+    row[1] = kept_of("", 1, "one", now + 60000);
+    row[2] = kept_of("", 2, "two", now - 1);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(store_keep(o.s, &row[i], count, &o), OK);
+    row[1] = kept_of("", 1, "other", now + 70000);
+    cr_assert_eq(store_keep(o.s, &row[1], count, &o), OK);
+    wait_for(&o, 4);
+    got = ask_kept(&o, "");
+    cr_expect_eq(got.n, 2);
+    cr_expect(!strcmp(got.sealed[0], "zero") && !strcmp(got.sealed[1], "other"));
+    cr_expect_eq(ask_kept(&o, "laptop").n, 0, "of another key");
+    row[0] = kept_of("laptop", 0, "zero", now + 60000);
+    cr_assert_eq(store_keep(o.s, &row[0], count, &o), OK);
+    wait_for(&o, 5);
+    cr_expect_eq(ask_kept(&o, "laptop").n, 0, "a key that the table has not");
+    store_close(o.s, 1000);
+    temp_release(&o.t);
+}
+
+static int64_t number(struct db *db, enum statement s, const char *key)
+{
+    int64_t n = -1;
+
+    cr_assert_eq(db_run(db, s, (struct db_arg[]){ DB_TEXT(key) }, one_int, &n, NULL), OK);
+    return n;
+}
+
+Test(store, a_key_has_so_much_kept_and_no_more_the_newest_of_it)
+{
+    struct opened o = { .url = "" };
+    char *big = malloc(KEPT_ROW_BYTES_MAX + 1), name[KEPT_NAME_BYTES];
+    struct kept_row row = kept_of("", 0, big, 1000000);
+    struct db *db;
+    int64_t changed;
+
+    memset(big, 'x', KEPT_ROW_BYTES_MAX);
+    big[KEPT_ROW_BYTES_MAX] = '\0';
+    open_store(&o);
+    store_close(o.s, 1000);
+    cr_assert_eq(db_open(&db, o.url, false), OK);
+    cr_assert_eq(db_begin(db, true), OK);
+    row.name = name;
+    for (int i = 0; i < 12; i++) {      /* 18 MiB */
+        snprintf(name, sizeof(name), "n%d", i);
+        cr_assert_eq(kept_rows_put(db, &row, i), OK, "%s", err_text());
+    }
+    cr_expect_eq(number(db, ST_kept_size, ""), KEPT_KEY_BYTES_MAX / KEPT_ROW_BYTES_MAX);
+    row.sealed = "s";
+    for (int i = 0; i < KEPT_KEY_ROWS_MAX + 5; i++) {
+        snprintf(name, sizeof(name), "m%d", i);
+        cr_assert_eq(kept_rows_put(db, &row, 100 + i), OK, "%s", err_text());
+    }
+    cr_expect_eq(number(db, ST_kept_size, ""), KEPT_KEY_ROWS_MAX);
+    cr_assert_eq(db_run(db, ST_kept_expire, (struct db_arg[]){ DB_INT(1000000), DB_INT(10) }, NULL,
+                        NULL, &changed), OK);
+    cr_expect_eq(changed, 10, "a step");
+    cr_assert_eq(kept_rows_expire(db, 999999, 10), OK);
+    cr_expect_eq(number(db, ST_kept_size, ""), KEPT_KEY_ROWS_MAX - 10, "and nothing before");
+    cr_assert_eq(kept_rows_forget(db, ""), OK);
+    cr_expect_eq(number(db, ST_kept_size, ""), 0);
+    cr_assert_eq(db_commit(db), OK);
+    db_close(db);
+    free(big);
+    temp_release(&o.t);
+}
+
 Test(store, a_ledger_of_a_newer_croft_is_left_alone)
 {
     struct opened o = { .url = "" };
