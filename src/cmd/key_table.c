@@ -6,6 +6,8 @@
 
 #include "cmd/cmd_table.h"
 
+#include "store/kept_rows.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,7 +260,10 @@ enum err key_table_save(struct key_table *t, const struct key *key)
     if (!t->may.team)                   /* nothing was applied: as it was */
         t->may = *keyring_may(t->ring, key);
     sha256_hex(salt, t->keys->salt);
-    if (!(e = keyring_row(&row, key, &t->may, &room)) && !(e = key_rows_put(t->db, &row, salt)))
+    if (!(e = keyring_row(&row, key, &t->may, &room)) &&
+        !(e = key_rows_put(t->db, &row, salt)) && key->revoked)
+        e = kept_rows_forget(t->db, key->id);
+    if (!e)
         e = db_commit(t->db);
     keyring_room_release(&room);
     return e;
@@ -269,8 +274,12 @@ enum err key_table_remove(struct key_table *t, struct key *key)
     bool found;
     enum err e;
 
-    if (t->c)
-        return (e = key_rows_remove(t->db, key->id, &found)) ? e : db_commit(t->db);
+    if (t->c) {
+        if (!(e = key_rows_remove(t->db, key->id, &found)) &&
+            !(e = kept_rows_forget(t->db, key->id)))
+            e = db_commit(t->db);
+        return e;
+    }
     keys_remove(t->keys, key);
     return keys_write(t->keys, t->name);
 }

@@ -101,6 +101,8 @@ static void on_hup(void *arg)
         term_warn("listen.address is read at the start alone; %s goes on",
                   old->c->listen.address);
     relabel(d, old->c, fresh->c);
+    if (strcmp(old->c->ledger.url, fresh->c->ledger.url))
+        aside_reset(d->aside);          /* keys of the same id are others there */
     d->world = fresh;
     world_drop(old);
     term_note("the configuration was read again");

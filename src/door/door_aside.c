@@ -1,7 +1,12 @@
 /* door_aside.c - what a client's dialect has no place for: thinking under its upstream's seal, who
  * made a call; kept when an answer ends, found again by the calls' ids or the turn's words.
  *
- *   answer: kept_hear() -> kept_put()      request: kept_find() -> (choice) -> kept_return()
+ *   answer: kept_hear() -> kept_put()
+ *   request: kept_ask() -> kept_find() -> (choice) -> kept_return()
+ *
+ * It lies in memory; with state.kept: ledger also sealed in the database, where other gateways find
+ * it.  What memory has not is asked for there before anything is chosen, and waited for no longer
+ * than KEPT_WAIT_MS: without an answer the turn goes without thinking.
  *
  * In one dialect the client has the seals itself; then it is remembered whose they are, for a seal
  * goes to nobody but who made it (kept_strip()). */
@@ -34,6 +39,17 @@ void kept_free(struct kept *k)
     buf_release(&k->text);
     buf_release(&k->words);
     free(k);
+}
+
+/* Bits of labels in memory are those of the newest configuration. */
+bool kept_has_labels_of(const struct ask *a)
+{
+    const struct config *mine = a->w->c, *newest = a->d->world->c;
+    bool same = config_labels(mine) == config_labels(newest);
+
+    for (int i = 0; same && mine != newest && i < config_labels(mine); i++)
+        same = !strcmp(config_label_name(mine, i), config_label_name(newest, i));
+    return same;
 }
 
 /* ---- an answer ------------------------------------------------------------------------------ */
@@ -110,70 +126,100 @@ static struct aside_text text_of(const struct kept *k, struct span_of s)
     return (struct aside_text){ buf_text(&k->text) + s.at, s.len };
 }
 
-/* Labels as the bits of another configuration: what is kept has those of the newest, a request
- * those that it began under.  False: there is a label that it lacks. */
-static bool translate(uint64_t *labels, const struct config *from, const struct config *to)
-{
-    uint64_t out = 0;
+/* What of a turn may lie where: so many of the parts. */
+struct keeping { const struct aside_part *part; size_t n_memory, n_ledger; };
 
-    for (int i = 0; from != to && i < config_labels(from); i++) {
-        int k = *labels >> i & 1 ? config_label_find(to, config_label_name(from, i)) : 0;
-        if (k < 0)
-            return false;
-        out |= (*labels >> i & 1) << k;
-    }
-    if (from != to)
-        *labels = out;
-    return true;
+static void not_kept(void *arg, enum err e)
+{
+    (void)arg;
+    if (e)
+        term_verbose("nothing is kept aside in the ledger: %s", err_text());
 }
 
-static void put(struct ask *a, enum aside_by by, struct aside_text what,
-                const struct aside_part *part, size_t n)
+static enum err put_ledger(struct ask *a, const struct aside_handle *h,
+                           const struct aside_entry *entry)
+{
+    struct store *s = a->w->books->store;
+    struct sealed_room room = { 0 };
+    struct kept_row row;
+    enum err e = sealed_make(&row, &room, a->w->sealer, a->w->c, a->who.key, h, entry,
+                             store_now_ms(s) + a->w->c->state.kept_ms);
+
+    if (!e)
+        e = store_keep(s, &row, not_kept, NULL);
+    sealed_room_release(&room);
+    return e;
+}
+
+/* What finds no room is lost, which is no error.  By its words a turn is found for its parts. */
+static void put(struct ask *a, enum aside_by by, struct aside_text what, const struct keeping *k)
 {
     const struct config *c = a->w->c;
     const struct attempts_step *s = &a->try.step;
     struct aside_entry entry = { c->upstreams[s->upstream].name, c->models[s->model].name,
-                                 a->labels, part, n };
+                                 a->labels, k->part, k->n_memory,
+                                 door_now_ms() + c->state.kept_ms };
     struct aside_handle h;
 
-    if (!translate(&entry.labels, c, a->d->world->c))
-        return;                         /* as aside_relabel() does */
-    /* What finds no room is lost, which is no error. */
-    if (!aside_handle(&h, by, &what, 1) && aside_put(a->d->aside, a->who.key, &h, &entry))
+    if (aside_handle(&h, by, &what, 1))
+        return;
+    bool ledger = a->w->sealer && k->n_ledger;  /* memory alone would hide what it has */
+    if ((k->n_memory || (by != ASIDE_BY_TURN && !ledger)) && kept_has_labels_of(a) &&
+        aside_put(a->d->aside, a->who.key, &h, &entry))
         term_verbose("request %s: nothing is kept aside: %s", a->id, err_text());
+    entry.n_part = k->n_ledger;
+    if (a->w->sealer && (by != ASIDE_BY_TURN || ledger) && put_ledger(a, &h, &entry))
+        term_verbose("request %s: nothing is kept aside in the ledger: %s", a->id, err_text());
+}
+
+/* Who was revoked while the answer came has nothing kept. */
+static bool is_revoked(const struct ask *a)
+{
+    const struct keyring *ring = a->w->books->keyring;
+    const struct key *key = ring ? keys_find(keyring_keys(ring), a->who.key, strlen(a->who.key))
+                                 : NULL;
+
+    return *a->who.key && (!key || key->revoked);
+}
+
+static bool may_lie(const struct ask *a, enum sink sink, enum path_kind kind, uint64_t labels)
+{
+    return policy_lets(policy_decide(a->w->policy, labels, place_of_sink(a->w->c, sink), kind));
 }
 
 void kept_put(struct ask *a)
 {
     struct kept *k = a->kept;
-    const int state = place_of_sink(a->w->c, SINK_STATE);
     struct aside_part part[PARTS_MAX];
+    const struct keeping nothing = { part, 0, 0 };
+    struct keeping all = { part, 0, 0 };
     size_t n = 0;
 
-    if (!k || k->text.broken || k->words.broken)
+    if (!k || k->text.broken || k->words.broken || is_revoked(a))
         return;
     for (size_t i = 0; i < k->n_part; i++) {
         const struct kept_part *p = &k->part[i];
         if (p->sealed && a->try.raw)
-            put(a, ASIDE_BY_ITEM, text_of(k, p->seal), NULL, 0);
+            put(a, ASIDE_BY_ITEM, text_of(k, p->seal), &nothing);
         if (p->sealed && !a->try.raw)
             part[n++] = (struct aside_part){
                 .kind = WIRE_PART_THINK, .sealed = (int)p->sealed,
                 .text = text_of(k, p->text),
                 .item = text_of(k, p->id), .seal = text_of(k, p->seal) };
     }
-    if (k->lost || !policy_lets(policy_decide(a->w->policy, a->labels, state, PATH_kept_aside)))
-        n = 0;
+    if (!k->lost && may_lie(a, SINK_STATE, PATH_kept_aside, a->labels))
+        all.n_memory = n;
+    if (!k->lost && may_lie(a, SINK_LEDGER, PATH_kept_ledger, a->labels))
+        all.n_ledger = n;
     for (size_t i = 0; i < k->n_call; i++)
-        put(a, ASIDE_BY_CALL, text_of(k, k->call[i]), part, n);
+        put(a, ASIDE_BY_CALL, text_of(k, k->call[i]), &all);
     if (n && !k->n_call && k->words.len)
-        put(a, ASIDE_BY_TURN, (struct aside_text){ buf_text(&k->words), k->words.len }, part, n);
+        put(a, ASIDE_BY_TURN, (struct aside_text){ buf_text(&k->words), k->words.len }, &all);
 }
 
 /* ---- a request ------------------------------------------------------------------------------ */
 
-/* What leads to a turn: the id of its first call, else its words.  False: nothing does. */
-static bool handle_of(const struct wire_message *m, struct aside_handle *h)
+bool kept_handle(const struct wire_message *m, struct aside_handle *h)
 {
     struct buf words = { 0 };
     struct aside_text what = { NULL, 0 };
@@ -195,6 +241,16 @@ static bool handle_of(const struct wire_message *m, struct aside_handle *h)
     return ok;
 }
 
+static bool find(const struct ask *a, const struct aside_handle *h, const char *upstream,
+                 struct aside_entry *out, bool *foreign)
+{
+    int64_t now = door_now_ms();
+
+    return (kept_has_labels_of(a) &&
+            aside_find(a->d->aside, a->who.key, h, upstream, now, out, foreign)) ||
+           (a->found && aside_find(a->found, a->who.key, h, upstream, now, out, foreign));
+}
+
 /* Labels of what is kept of the conversation are the request's.  *model: who made the calls whose
  * results stand at its end, -1: nobody that is known. */
 void kept_find(struct ask *a, int *model)
@@ -208,9 +264,8 @@ void kept_find(struct ask *a, int *model)
         const struct wire_message *m = &a->r.message[i];
         bool last = waits && m->role == WIRE_ASSISTANT;
         waits = m->role == WIRE_TOOL || (waits && m->role != WIRE_ASSISTANT);
-        if (m->role != WIRE_ASSISTANT || !handle_of(m, &h) ||
-            !aside_find(a->d->aside, a->who.key, &h, NULL, &entry, &foreign) ||
-            !translate(&entry.labels, a->d->world->c, a->w->c))
+        if (m->role != WIRE_ASSISTANT || !kept_handle(m, &h) ||
+            !find(a, &h, NULL, &entry, &foreign))
             continue;
         a->labels |= entry.labels;
         if (last && *model < 0)
@@ -262,9 +317,9 @@ static bool has_seal(const struct wire_message *m)
     return false;
 }
 
-/* `r` is a copy of a->r: its messages get back what is kept of them for this upstream, but for what
- * came there since the request was labelled, with other labels than it has.  False: no memory, or
- * more than a request may hold. */
+/* `r` is a copy of a->r: its messages get back what is kept of them for this upstream, but for text
+ * with labels that were not known when it was decided who may have the request.  False: no memory,
+ * or more than a request may hold. */
 bool kept_return(struct ask *a, struct wire_request *r)
 {
     const char *upstream = a->w->c->upstreams[a->try.step.upstream].name;
@@ -275,10 +330,9 @@ bool kept_return(struct ask *a, struct wire_request *r)
 
     for (size_t i = 0; i < r->n_message; i++) {
         const struct wire_message *m = &r->message[i];
-        if (m->role != WIRE_ASSISTANT || has_seal(m) || !handle_of(m, &h) ||
-            !aside_find(a->d->aside, a->who.key, &h, upstream, &entry, &foreign) ||
-            !entry.n_part || !translate(&entry.labels, a->d->world->c, a->w->c) ||
-            entry.labels & ~a->labels)
+        if (m->role != WIRE_ASSISTANT || has_seal(m) || !kept_handle(m, &h) ||
+            !find(a, &h, upstream, &entry, &foreign) || !entry.n_part ||
+            (entry.labels & ~a->labels))
             continue;
         if (!list) {
             list = arena_alloc(&a->r.arena, r->n_message, sizeof(*list));
@@ -295,8 +349,10 @@ bool kept_return(struct ask *a, struct wire_request *r)
 
 /* ---- seals in the client's own hands -------------------------------------------------------- */
 
+/* Whose it is does not hang on labels: memory is asked under every configuration. */
 static bool is_anothers(const struct ask *a, const json_t *seal)
 {
+    int64_t now = door_now_ms();
     struct aside_text what = { json_string_value(seal), json_string_length(seal) };
     const char *upstream = a->w->c->upstreams[a->try.step.upstream].name;
     struct aside_entry entry;
@@ -304,7 +360,9 @@ static bool is_anothers(const struct ask *a, const json_t *seal)
     bool foreign = false;
 
     return what.at && !aside_handle(&h, ASIDE_BY_ITEM, &what, 1) &&
-           aside_find(a->d->aside, a->who.key, &h, upstream, &entry, &foreign) && foreign;
+           (aside_find(a->d->aside, a->who.key, &h, upstream, now, &entry, &foreign) ||
+            (a->found && aside_find(a->found, a->who.key, &h, upstream, now, &entry, &foreign))) &&
+           foreign;
 }
 
 static const json_t *seal_of(const json_t *part)

@@ -37,6 +37,7 @@ static void ask_free(struct ask *a)
     if (a->read)
         wire_request_release(&a->r);
     kept_free(a->kept);
+    aside_free(a->found);
     buf_release(&a->made);
     buf_release(&a->frames);
     buf_release(&a->said);
@@ -49,7 +50,7 @@ void ask_end(struct ask *a)
     a->state = ASK_OVER;
     if (a->timer)
         loop_timer_stop(a->timer);
-    if (!a->call && !a->try.pending && !a->try.req && !a->try.cutting)
+    if (!a->call && !a->try.pending && !a->try.req && !a->try.cutting && !a->fetch)
         ask_free(a);
 }
 
@@ -61,6 +62,8 @@ static void on_timer(void *arg)
     if (a->state == ASK_WAIT) {
         a->state = ASK_NEW;
         ask_step(a, attempts_wake(&a->attempts, door_now_ms()));
+    } else if (a->state == ASK_KEPT) {
+        kept_late(a);
     } else if (a->state == ASK_BOOKS) {
         try_books_late(a);
     } else if (a->state == ASK_ENTER) {
@@ -325,7 +328,7 @@ void ask_choose(struct ask *a, int affinity, uint64_t random)
     pass_over(a);
 }
 
-static void go(struct ask *a)
+void ask_go(struct ask *a)
 {
     struct attempts_options o = { .c = a->w->c, .circuits = a->w->circuits, .choice = &a->choice,
                                   .now_ms = door_now_ms(), .random = door_random(a->d),
@@ -416,8 +419,8 @@ static void enter(struct call *c, struct door *d, const char *dialect, enum path
         ask_fail(a, &why, DOOR_REFUSED);
     } else if (label_ask(a, call_head(c), NULL, &why)) {
         ask_fail(a, &why, DOOR_REFUSED);
-    } else {
-        go(a);
+    } else if (!kept_ask(a)) {
+        ask_go(a);
     }
 }
 

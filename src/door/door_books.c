@@ -86,6 +86,19 @@ static void on_slices(void *arg)
     }
 }
 
+/* Nothing stays of a key that was revoked, or removed and perhaps made anew for another. */
+static void forget_gone(struct books *b, const struct keyring *fresh)
+{
+    const struct keys *old = b->keyring ? keyring_keys(b->keyring) : NULL;
+
+    for (int i = 0; old && i < old->n; i++) {
+        const struct key *was = &old->key[i];
+        const struct key *is = keys_find(keyring_keys(fresh), was->id, strlen(was->id));
+        if (!is || is->revoked || is->created != was->created)
+            aside_forget(b->d->aside, was->id);
+    }
+}
+
 static void on_keys(void *arg, struct key_rows *rows)
 {
     struct books *b = arg;
@@ -93,6 +106,7 @@ static void on_keys(void *arg, struct key_rows *rows)
     enum err e = keyring_new(&fresh, rows);
 
     if (!e) {
+        forget_gone(b, fresh);
         keyring_free(b->keyring);
         b->keyring = fresh;
         b->keyless = rows->version == 0;

@@ -24,6 +24,7 @@
 #include "gateway/cost.h"
 #include "gateway/detect.h"
 #include "gateway/keyring.h"
+#include "gateway/sealed.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "store/audit.h"
@@ -38,6 +39,8 @@ enum {
     HOLD_LONG_MS = 2000,                /* what opens a part of it, so long */
     QUIET_MS = 20000,                   /* then a reply is opened, whatever an upstream says */
     ERROR_BYTES_MAX = 1 << 20,          /* of an upstream's error reply */
+    KEPT_WAIT_MS = 500,                 /* for what the ledger keeps of a conversation */
+    KEPT_ASK_MAX = 256,                 /* handles that the ledger is asked for */
     CLOSE_WAIT_MS = 5000,               /* for the ledger, at the end */
     TAGS_BYTES_MAX = 1024,
     BYTES_PER_TOKEN = 4,                /* of an estimate */
@@ -114,6 +117,7 @@ struct world {
     const struct price **price;         /* [models_count], NULL: it has none */
     struct world_upstream *upstream;
     struct world_label *label;          /* [labels_count] */
+    struct sealer *sealer;              /* NULL: what is kept aside stays in memory */
     struct books *books;
     unsigned n_prices;
 };
@@ -133,6 +137,7 @@ struct door_counts {
     uint64_t request[DOOR_END_N];
     uint64_t attempt[END_N];
     uint64_t exact, estimated, unsent, probes;
+    uint64_t kept_late, kept_shut;      /* of the ledger: came too late, did not open */
     int64_t prompt_tok, completion_tok, picodollars;
 };
 
@@ -161,8 +166,9 @@ int64_t door_now_ms(void);
 
 /* ---- door_ask.c: a request ------------------------------------------------------------------ */
 
-/* ENTER: let in from the queue, on the next turn of the loop. */
-enum ask_state { ASK_NEW, ASK_LANE, ASK_ENTER, ASK_SLICE, ASK_BOOKS, ASK_SENT,
+/* KEPT: the ledger is asked what it keeps; ENTER: let in from the queue, on the next turn of the
+ * loop. */
+enum ask_state { ASK_NEW, ASK_KEPT, ASK_LANE, ASK_ENTER, ASK_SLICE, ASK_BOOKS, ASK_SENT,
                  ASK_WAIT, ASK_OVER };
 
 /* Who asks.  The scopes are borrowed from keyring and configuration, for this call of the loop. */
@@ -225,6 +231,8 @@ struct ask {
     struct wire_reply reply;
     char reply_id[128];                 /* without the dialect's prefix */
     struct kept *kept;                  /* of the answer; NULL: nothing */
+    struct fetch *fetch;                /* the ledger's answer is still to come; NULL: it is not */
+    struct aside *found;                /* by it, and not to stay in memory; NULL: nothing */
     struct buf made, frames, said;      /* by `reply`; of the upstream; visible text so far */
     size_t at;                          /* resting: of `frames`, all that is still to be written */
     bool waiting;                       /* in a lane's queue */
@@ -234,6 +242,9 @@ struct ask {
 
 route_fn enter_chat, enter_completions, enter_embeddings, enter_messages, enter_responses,
          enter_count;
+
+/* What is known of the request is all that will be: choose, and begin. */
+void ask_go(struct ask *a);
 
 /* Carry out a step of attempts.h. */
 void ask_step(struct ask *a, struct attempts_step step);
@@ -309,11 +320,22 @@ void reply_hold_over(struct ask *a);    /* what was held goes out */
 void reply_room(void *ask);
 void reply_quiet(struct ask *a);        /* nothing was shown for QUIET_MS */
 
-/* ---- door_aside.c: what the client's dialect has no place for ------------------------------- */
+/* ---- door_aside.c, door_kept.c: what the client's dialect has no place for ------------------ */
 
 void kept_hear(struct ask *a, const struct wire_event *e);
 void kept_put(struct ask *a);           /* the answer is whole */
 void kept_free(struct kept *k);
+
+/* What leads to a turn: the id of its first call, else its words.  False: nothing does. */
+bool kept_handle(const struct wire_message *m, struct aside_handle *h);
+
+/* Has the request the labels of what lies in memory, bit for bit? */
+bool kept_has_labels_of(const struct ask *a);
+
+/* Ask the ledger for what memory has not.  False: there is nothing to wait for; else ask_go()
+ * follows when it has answered, or when kept_late() says that it did not. */
+bool kept_ask(struct ask *a);
+void kept_late(struct ask *a);
 void kept_find(struct ask *a, int *model);
 bool kept_return(struct ask *a, struct wire_request *r);
 bool kept_strip(struct ask *a, json_t *body);

@@ -76,6 +76,9 @@ void door_metrics(struct call *c, void *door)
     COUNT("dollars_total", "What was settled, of models with a price.",
           (double)d->n.picodollars / EXACT_ONE);
     COUNT("probes_total", "Probes of upstreams that were open.", d->n.probes);
+    COUNT("kept_late_total", "Requests for which the ledger said too late what it keeps.",
+          d->n.kept_late);
+    COUNT("kept_shut_total", "Rows kept in the ledger that did not open.", d->n.kept_shut);
     COUNT("access_lines_dropped_total", "Lines of the access log that were lost.",
           d->access ? access_dropped(d->access) : 0);
     LEVEL("requests", "Requests in work.", d->n_ask);

@@ -17,9 +17,6 @@ static enum err check_done(const struct config *c)
     if (c->listen.log.text || c->listen.trace.file)
         return err_set(ERR_ARG, "DOOR-03", "listen: this version writes no prompts and answers to "
                        "a log or trace; set text: false and leave trace out");
-    if (c->state.kept_in_ledger)
-        return err_set(ERR_ARG, "DOOR-04", "state.kept: this version keeps aside in memory alone; "
-                       "set kept: memory");
     return OK;
 }
 
@@ -38,7 +35,7 @@ static enum err check_proof(const struct config *c, const struct policy *p, cons
 }
 
 /* "env:NAME", "file:PATH": what stands there, without white space at its end. */
-static enum err read_secret(char **out, const char *ref, const char *upstream)
+static enum err read_secret(char **out, const char *ref, const char *whose)
 {
     const char *from_env = strncmp(ref, "env:", 4) ? NULL : getenv(ref + 4);
     size_t len = 0;
@@ -56,11 +53,11 @@ static enum err read_secret(char **out, const char *ref, const char *upstream)
             (*out)[--len] = '\0';
     for (size_t i = 0; *out && i < len; i++)
         if ((*out)[i] <= ' ' || (*out)[i] > '~')
-            return err_set(ERR_FORMAT, "DOOR-08", "the key %.80s of upstream %s has white space "
-                           "or characters that no header can hold", ref, upstream);
+            return err_set(ERR_FORMAT, "DOOR-08", "the key %.80s of %s has white space or "
+                           "characters that no header can hold", ref, whose);
     if (!*out || !len)
-        return err_set(ERR_MISSING, "DOOR-09", "the key %.80s of upstream %s is not there; set it, "
-                       "or take it out of the file", ref, upstream);
+        return err_set(ERR_MISSING, "DOOR-09", "the key %.80s of %s is not there; set it, or take "
+                       "it out of the file", ref, whose);
     return OK;
 }
 
@@ -84,6 +81,26 @@ static enum err make_upstream(struct world *w, unsigned i)
         return err_set(ERR_NOMEM, "DOOR-10", "no memory for upstream %s", u->name);
     for (unsigned k = 0; !e && k < u->keys_count; k++, to->n_key++)
         e = read_secret(&to->key[k], u->keys[k], u->name);
+    return e;
+}
+
+/* Secrets are forgotten when the sealer has them. */
+static enum err make_sealer(struct world *w)
+{
+    const struct config *c = w->c;
+    char *secret[KEPT_KEYS_MAX] = { NULL };
+    enum err e = OK;
+    int n = 0;
+
+    for (; !e && n < (int)c->state.kept_keys_count; n++)
+        e = read_secret(&secret[n], c->state.kept_keys[n], "state.kept_keys");
+    if (!e && n)
+        e = sealer_new(&w->sealer, (const char *const *)secret, n);
+    for (int i = 0; i < n; i++) {
+        if (secret[i])
+            explicit_bzero(secret[i], strlen(secret[i]));
+        free(secret[i]);
+    }
     return e;
 }
 
@@ -136,6 +153,8 @@ static enum err make_parts(struct world *w)
         return err_set(ERR_NOMEM, "DOOR-12", "no memory for a configuration");
     for (unsigned i = 0; !e && w->d && i < c->upstreams_count; i++)
         e = make_upstream(w, i);
+    if (!e && w->d)
+        e = make_sealer(w);
     for (unsigned i = 0; !e && i < c->labels_count; i++)
         e = make_label(w, i);
     return e ? e : find_prices(w);
@@ -163,6 +182,7 @@ static void world_free(struct world *w)
     free(w->price);
     free(w->upstream);
     free(w->label);
+    sealer_free(w->sealer);
     circuits_free(w->circuits);
     policy_free(w->policy);
     config_free(c);

@@ -24,6 +24,7 @@ struct entry {
     struct aside_handle handle;
     size_t bytes, n_part;
     uint64_t labels;
+    int64_t until_ms;
     char upstream[ASIDE_NAME_MAX + 1], model[ASIDE_NAME_MAX + 1];
     struct aside_part part[];
 };
@@ -239,6 +240,7 @@ static void fill(struct entry *e, const struct aside_entry *from)
 
     e->n_part = from->n_part;
     e->labels = from->labels;
+    e->until_ms = from->until_ms;
     memcpy(e->upstream, from->upstream, strlen(from->upstream) + 1);
     memcpy(e->model, from->model, strlen(from->model) + 1);
     for (size_t i = 0; i < from->n_part; i++) {
@@ -336,13 +338,17 @@ enum err aside_put(struct aside *a, const char *key, const struct aside_handle *
 }
 
 bool aside_find(struct aside *a, const char *key, const struct aside_handle *h,
-                const char *upstream, struct aside_entry *out, bool *foreign)
+                const char *upstream, int64_t now_ms, struct aside_entry *out, bool *foreign)
 {
     struct owner *owner = *owner_at(a, key);
     struct entry *e = owner ? *entry_at(a, owner, h) : NULL;
 
     *out = (struct aside_entry){ 0 };
     *foreign = false;
+    if (e && e->until_ms && now_ms >= e->until_ms) {
+        drop_entry(a, e);
+        e = NULL;
+    }
     if (!e)
         return false;
     link_out(&e->all);
@@ -352,7 +358,8 @@ bool aside_find(struct aside *a, const char *key, const struct aside_handle *h,
     bool maker = upstream && !strcmp(upstream, e->upstream);
     *foreign = upstream && !maker;
     *out = (struct aside_entry){ .upstream = e->upstream, .model = e->model, .labels = e->labels,
-                                 .part = maker ? e->part : NULL, .n_part = maker ? e->n_part : 0 };
+                                 .until_ms = e->until_ms, .part = maker ? e->part : NULL,
+                                 .n_part = maker ? e->n_part : 0 };
     return true;
 }
 

@@ -9,9 +9,9 @@
  * the others get what they may know: which model it was (affinity of tool calls), which labels the
  * text had (they are the request's again).
  *
- * In memory, bounded in bytes and entries, altogether and for each key: the longest unused goes
- * first, and a key that fills its share drives out its own.  A lost entry is no error: the turn
- * goes without thinking.  One thread. */
+ * In memory, bounded in time, bytes and entries, altogether and for each key: the longest unused
+ * goes first, and a key that fills its share drives out its own.  A lost entry is no error: the
+ * turn goes without thinking.  One thread.  (sealed.h makes rows of a ledger of entries.) */
 #ifndef GATEWAY_ASIDE_H
 #define GATEWAY_ASIDE_H
 
@@ -59,6 +59,7 @@ struct aside_entry {
     uint64_t labels;                    /* of the text that it came from */
     const struct aside_part *part;
     size_t n_part;                      /* 0: it is known who made the call, no more */
+    int64_t until_ms;                   /* from then on it is not there; 0: no end */
 };
 
 /* Keep a copy, in place of what the handle had.  Policy is the caller's: text is kept only where
@@ -68,9 +69,10 @@ MUST_CHECK enum err aside_put(struct aside *a, const char *key, const struct asi
                               const struct aside_entry *entry);
 
 /* Find.  `upstream`: for whom (NULL: for nobody, only who made it and the labels).  For another
- * than its maker *out has no parts and *foreign is true.  Borrowed until the next call with a. */
+ * than its maker *out has no parts and *foreign is true.  now_ms: of the clock of until_ms.
+ * Borrowed until the next call with a. */
 bool aside_find(struct aside *a, const char *key, const struct aside_handle *h,
-                const char *upstream, struct aside_entry *out, bool *foreign);
+                const char *upstream, int64_t now_ms, struct aside_entry *out, bool *foreign);
 
 /* The labels have other bits now: bit i becomes bit to[i] of 64; an entry with a label that is no
  * more (-1) is forgotten. */

@@ -240,7 +240,7 @@ const char *attr_word(enum attr attr)
 
 const char *sink_word(enum sink sink)
 {
-    static const char *const word[] = { "log", "trace", "state", "client" };
+    static const char *const word[] = { "log", "trace", "state", "ledger", "client" };
     return word[sink];
 }
 

@@ -21,6 +21,7 @@ enum {
     UPSTREAMS_MAX = 64, MODELS_MAX = 256, GROUPS_MAX = 64, MEMBERS_MAX = 64,
     LABELS_MAX = 63,                    /* and `unscanned`: a set of labels is 64 bits */
     RULES_MAX = 128, NEVER_MAX = 64, TEAMS_MAX = 1024, BUDGETS_MAX = 1024, LIST_MAX = 64,
+    KEPT_KEYS_MAX = 4,
 };
 
 enum attr {
@@ -37,7 +38,8 @@ enum path_kind {
     PATH_N
 };
 
-enum sink { SINK_LOG, SINK_TRACE, SINK_STATE, SINK_CLIENT, SINK_N, SINK_MODEL = SINK_N };
+enum sink { SINK_LOG, SINK_TRACE, SINK_STATE, SINK_LEDGER, SINK_CLIENT, SINK_N,
+            SINK_MODEL = SINK_N };
 
 enum detector {
 #define DETECTOR(id, word) DETECTOR_##id,
@@ -135,10 +137,17 @@ struct config {
         char *address, *tls_cert, *tls_key;
         struct config_sink log, trace;
     } listen;
-    struct { char *folder; bool kept_in_ledger; char *attr[ATTR_N]; } state;
+    struct {
+        char *folder, *kept_for, *attr[ATTR_N];
+        int64_t kept_ms;                /* how long what is kept aside stays */
+        bool kept_in_ledger;            /* and not in memory alone */
+        char **kept_keys;               /* secrets, with kept_in_ledger: the first one seals */
+        unsigned kept_keys_count;
+    } state;
     struct {
         char *url;                      /* sqlite:FILE, or a secret that holds a postgres URL */
         bool finish;                    /* calls whose client has left are finished */
+        char *attr[ATTR_N];             /* whose it is */
     } ledger;
     struct { char **files; unsigned files_count; } prices;
     struct { char *head; uint32_t sync_ms; } audit;     /* head: a file for the chain's head */

@@ -284,6 +284,28 @@ static enum err check_address(struct checking *k)
                    "127.0.0.1:4010", check_where(k), address);
 }
 
+static enum err check_kept(struct checking *k)
+{
+    struct config *c = k->c;
+    enum err e = OK;
+
+    c->state.kept_ms = 24 * 3600000;
+    check_at(k, "state.kept_for");
+    if (c->state.kept_for && !config_duration(c->state.kept_for, &c->state.kept_ms))
+        return err_set(ERR_FORMAT, "GREF-34", "%s: '%.20s' is no time from 1ms to 24h; write 30m "
+                       "or 12h", check_where(k), c->state.kept_for);
+    check_at(k, "state.kept_keys");
+    if (c->state.kept_in_ledger != (c->state.kept_keys_count > 0))
+        return err_set(ERR_FORMAT, "GREF-35", "%s: kept: ledger and kept_keys belong together: a "
+                       "list of env:NAME or file:PATH, each 64 hexadecimal digits (openssl rand "
+                       "-hex 32), the first of which seals", check_where(k));
+    for (unsigned i = 0; !e && i < c->state.kept_keys_count; i++) {
+        check_at(k, "state.kept_keys[%u]", i);
+        e = check_secret(k, c->state.kept_keys[i]);
+    }
+    return e;
+}
+
 static enum err check_server(struct checking *k)
 {
     struct config *c = k->c;
@@ -298,11 +320,12 @@ static enum err check_server(struct checking *k)
     c->listen.log.attr[ATTR_upstream] = (char *)(uintptr_t)sink_word(SINK_LOG);
     c->listen.trace.attr[ATTR_upstream] = (char *)(uintptr_t)sink_word(SINK_TRACE);
     c->state.attr[ATTR_upstream] = (char *)(uintptr_t)sink_word(SINK_STATE);
+    c->ledger.attr[ATTR_upstream] = (char *)(uintptr_t)sink_word(SINK_LEDGER);
     check_at(k, "audit.sync_ms");
     if (c->audit.sync_ms > 10000)
         return err_set(ERR_FORMAT, "GREF-19", "%s: decisions wait at most 10000 ms for the disk",
                        check_where(k));
-    return OK;
+    return check_kept(k);
 }
 
 enum err config_check(struct checking *k)

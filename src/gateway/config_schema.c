@@ -197,6 +197,8 @@ static const cyaml_schema_field_t listen_fields[] = {
 static const cyaml_schema_field_t state_fields[] = {
     TEXT("folder", struct config, state.folder),
     WORD("kept", OPTIONAL, struct config, state.kept_in_ledger, kept),
+    TEXTS("kept_keys", struct config, state.kept_keys, KEPT_KEYS_MAX),
+    TEXT_IF("kept_for", struct config, state.kept_for),
     TEXT_IF("operator", struct config, state.attr[ATTR_operator]),
     TEXT_IF("country", struct config, state.attr[ATTR_country]),
     TEXT_IF("retention", struct config, state.attr[ATTR_retention]),
@@ -205,6 +207,9 @@ static const cyaml_schema_field_t state_fields[] = {
 static const cyaml_schema_field_t ledger_fields[] = {
     TEXT("url", struct config, ledger.url),
     WORD("on_disconnect", OPTIONAL, struct config, ledger.finish, disconnects),
+    TEXT_IF("operator", struct config, ledger.attr[ATTR_operator]),
+    TEXT_IF("country", struct config, ledger.attr[ATTR_country]),
+    TEXT_IF("retention", struct config, ledger.attr[ATTR_retention]),
     CYAML_FIELD_END
 };
 static const cyaml_schema_field_t price_fields[] = {

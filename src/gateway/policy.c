@@ -48,6 +48,7 @@ static const char *value_at(const struct config *c, int place, enum attr a)
     case SINK_LOG:    return c->listen.log.attr[a];
     case SINK_TRACE:  return c->listen.trace.attr[a];
     case SINK_STATE:  return c->state.attr[a];
+    case SINK_LEDGER: return c->ledger.attr[a];
     case SINK_CLIENT: return a == ATTR_upstream ? sink_word(SINK_CLIENT) : NULL;
     default:          return NULL;
     }

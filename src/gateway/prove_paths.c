@@ -161,11 +161,10 @@ static struct way at_sink(const struct request *r, enum path_kind kind, bool ope
 }
 
 /* What is kept aside comes from a model that reasons and has the text. */
-static struct way reach_kept_aside(const struct request *r, int i)
+static struct way to_kept(const struct request *r, struct way open)
 {
-    struct way best = no_way, open = at_sink(r, PATH_kept_aside, true);
+    struct way best = no_way;
 
-    (void)i;
     for (int a = 0; open.cost != NO_WAY && a < r->n; a++) {
         struct way w = r->tried[a], more = reach_continuation(r, a);
         if (!accepts(r, a, ACCEPTS_REASONING))
@@ -177,6 +176,18 @@ static struct way reach_kept_aside(const struct request *r, int i)
             best = (struct way){ more.cost, more.first, a };
     }
     return best;
+}
+
+static struct way reach_kept_aside(const struct request *r, int i)
+{
+    (void)i;
+    return to_kept(r, at_sink(r, PATH_kept_aside, true));
+}
+
+static struct way reach_kept_ledger(const struct request *r, int i)
+{
+    (void)i;
+    return to_kept(r, at_sink(r, PATH_kept_ledger, r->c->state.kept_in_ledger));
 }
 
 static struct way reach_log(const struct request *r, int i)

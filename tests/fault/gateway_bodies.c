@@ -7,6 +7,7 @@
 #include "gateway/detect.h"
 #include "gateway/keyring.h"
 #include "gateway/prove.h"
+#include "gateway/sealed.h"
 
 #include <string.h>
 
@@ -84,8 +85,43 @@ static enum err keep(void)
     if (!(e = aside_handle(&h, ASIDE_BY_CALL, &id, 1)))
         e = aside_put(a, "key", &h, &entry);
     ASSERT(e == OK || aside_counts(a).entries == 0);
-    ASSERT(e || (aside_find(a, "key", &h, "own", &back, &foreign) && back.n_part == 1));
+    ASSERT(e || (aside_find(a, "key", &h, "own", 1, &back, &foreign) && back.n_part == 1));
     aside_free(a);
+    return e;
+}
+
+static enum err seal_and_open(const struct config *c, const struct sealer *s)
+{
+    const struct aside_part part = { .text = { "thought", 7 }, .seal = { "sealed", 6 } };
+    const struct aside_entry entry = { .upstream = "own", .model = "r2", .labels = 1,
+                                       .part = &part, .n_part = 1 };
+    const struct aside_handle h = { { 1 } };
+    struct sealed_room there = { .part = NULL }, back = { .part = NULL };
+    struct aside_entry out;
+    struct kept_row row;
+    enum err e = sealed_make(&row, &there, s, c, "key", &h, &entry, 1);
+
+    if (!e)
+        e = sealed_open(&out, &back, s, c, &row);
+    ASSERT(e || (out.n_part == 1 && out.labels == 1));
+    sealed_room_release(&there);
+    sealed_room_release(&back);
+    return e;
+}
+
+enum err body_sealed(void)
+{
+    const char *secret = ZEROS;
+    struct sealer *s = NULL;
+    struct config *c;
+    enum err e = config_parse(&c, config_sample, strlen(config_sample), "sample");
+
+    if (!e)
+        e = sealer_new(&s, &secret, 1);
+    if (!e)
+        e = seal_and_open(c, s);
+    sealer_free(s);
+    config_free(c);
     return e;
 }
 

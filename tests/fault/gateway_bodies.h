@@ -7,6 +7,7 @@
 enum err body_gateway(void);
 enum err body_pattern(void);
 enum err body_keyring(void);
+enum err body_sealed(void);
 enum err body_decide(void);
 
 #endif

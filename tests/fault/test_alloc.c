@@ -705,6 +705,7 @@ int main(void)
         { "config_parse, policy_new, prove", body_gateway },
         { "pattern_new, pattern_found", body_pattern },
         { "keyring_new, keyring_row", body_keyring },
+        { "sealed_make, sealed_open", body_sealed },
         { "circuits_new, choose, attempts_start, aside_put", body_decide },
     };
     int bad = 0;

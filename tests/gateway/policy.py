@@ -24,7 +24,7 @@ from croft import check
 
 N_CONFIG, N_MUTANT = 20, 2000
 MODEL_PATHS = ["call", "fallback", "retry", "continuation", "count_tokens", "embeddings"]
-PATHS = MODEL_PATHS + ["kept_aside", "log", "trace", "error"]
+PATHS = MODEL_PATHS + ["kept_aside", "kept_ledger", "log", "trace", "error"]
 ATTRS = ["operator", "country", "retention", "origin", "base", "licence"]
 WORDS = {"operator": ["self", "us-inc", "eu-gmbh"], "country": ["us", "de", "cn"],
          "retention": ["none", "30d"], "origin": ["us", "cn"], "base": ["llama", "qwen"],
@@ -45,7 +45,7 @@ class Walk:
         if model is None:
             section = {"log": self.conf["listen"].get("log", {}),
                        "trace": self.conf["listen"].get("trace", {}),
-                       "state": self.conf["state"], "client": {}}[sink]
+                       "state": self.conf["state"], "ledger": self.conf["ledger"], "client": {}}[sink]
             out = {a: section.get(a) for a in ("operator", "country", "retention")}
             out["upstream"] = sink
             return out
@@ -66,7 +66,7 @@ class Walk:
 
     def send(self, labels, path, model, failed):
         """May text go?  If it may, note what is broken by it."""
-        sink = {"kept_aside": "state", "log": "log", "trace": "trace", "error": "client"}.get(path)
+        sink = {"kept_aside": "state", "kept_ledger": "ledger", "log": "log", "trace": "trace", "error": "client"}.get(path)
         attributes = (self.attributes(None, sink) if sink
                       else self.attributes(model, self.models[model]["upstream"]))
         for rule in self.conf["rules"]:
@@ -86,6 +86,8 @@ class Walk:
     def kept(self, labels, model, failed):
         if self.able(model, "reasoning"):
             self.send(labels, "kept_aside", None, failed)
+            if self.conf["state"].get("kept") == "ledger":
+                self.send(labels, "kept_ledger", None, failed)
 
     def go_on(self, labels, order, at, failed):
         """The answer of order[at] broke off: from there on, who continues it."""
@@ -174,7 +176,7 @@ def make_where(r, conf):
         where["model"] = some(r, [m["name"] for m in conf["models"]], 2)
     if r.random() < 0.15:
         where["upstream"] = some(r, [u["name"] for u in conf["upstreams"]] + ["log", "state",
-                                 "client", "trace"], 2)
+                                 "ledger", "client", "trace"], 2)
     if r.random() < 0.1:
         where["dialect"] = some(r, ["chat", "anthropic", "responses"], 2)
     return where
@@ -205,6 +207,9 @@ def make_config(r):
             conf["listen"][sink] = {"file": "x", "text": r.random() < 0.7,
                                     "country": r.choice(WORDS["country"])}
     conf["state"]["operator"] = r.choice(WORDS["operator"])
+    if r.random() < 0.5:
+        conf["state"].update(kept="ledger", kept_keys=["env:KEPT"])
+    conf["ledger"].update({a: r.choice(WORDS[a]) for a in ATTRS[:3] if r.random() < 0.6})
     for i in range(r.randint(2, 4)):
         u = {"name": "u%d" % i, "url": "https://u%d.example/v1" % i,
              "dialect": r.choice(["chat", "chat", "anthropic", "responses"])}

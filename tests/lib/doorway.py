@@ -228,7 +228,8 @@ class Upstream:
 class Gateway:
     """`croft gateway` with a configuration; `with` ends it and checks how."""
 
-    def __init__(self, text, env=None, start=True):
+    def __init__(self, text, env=None, start=True, state=""):
+        self.state = state              # more of that section
         self.folder = tempfile.TemporaryDirectory(prefix="croft-door-")
         self.port = free_port()
         self.path = os.path.join(self.folder.name, "croft.yaml")
@@ -242,8 +243,8 @@ class Gateway:
     def write(self, text):
         state = os.path.join(self.folder.name, "state")
         os.makedirs(state, exist_ok=True)
-        head = ("listen:\n  address: 127.0.0.1:%d\n  log: {file: %s/access.log}\nstate:\n  folder: %s\n  operator: self\n"
-                % (self.port, self.folder.name, state))
+        head = ("listen:\n  address: 127.0.0.1:%d\n  log: {file: %s/access.log}\nstate:\n  folder: %s\n  operator: self\n%s"
+                % (self.port, self.folder.name, state, self.state))
         if "ledger:" not in text:
             head += "ledger:\n  url: sqlite:%s/ledger.db\n" % self.folder.name
         with open(self.path, "w") as f:

@@ -52,7 +52,7 @@ static bool find(const char *key, const char *id, const char *upstream)
 {
     struct aside_handle h = by_id(id);
 
-    return aside_find(a, key, &h, upstream, &found, &foreign);
+    return aside_find(a, key, &h, upstream, 1, &found, &foreign);
 }
 
 Test(aside, a_signature_returns_to_its_maker_alone, .init = begin, .fini = end)
@@ -180,4 +180,17 @@ Test(aside, who_made_a_call_is_known_without_its_text, .init = begin, .fini = en
     cr_assert_eq(aside_put(a, "k", &h, &e), OK);
     cr_assert(find("k", "call_9", "far"));
     cr_assert(found.n_part == 0 && !strcmp(found.model, "away"));
+}
+
+Test(aside, what_is_out_of_date_is_not_found_and_gone, .init = begin, .fini = end)
+{
+    struct aside_entry e = { .upstream = "far", .model = "away", .until_ms = 100 };
+    struct aside_handle h = by_id("call_9");
+
+    cr_assert_eq(aside_put(a, "k", &h, &e), OK);
+    cr_assert(aside_find(a, "k", &h, NULL, 99, &found, &foreign));
+    cr_assert_eq(found.until_ms, 100);
+    cr_assert(!aside_find(a, "k", &h, NULL, 100, &found, &foreign));
+    cr_assert_eq(aside_counts(a).entries, 0);
+    cr_assert(!aside_find(a, "k", &h, NULL, 1, &found, &foreign));
 }
