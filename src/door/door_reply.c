@@ -432,7 +432,7 @@ void reply_on_event(void *ask, const char *name, const char *data, size_t len)
             buf_add(&t->whole, data, len);
         return;
     }
-    if (t->failed || t->done)
+    if (t->failed || t->done || a->state == ASK_OVER)   /* told whole: what follows is too much */
         return;
     if (!a->replying)
         take_plain(a, data, len);
@@ -459,6 +459,8 @@ void reply_on_body(void *ask, const char *bytes, size_t len)
     struct try *t = &a->try;
     size_t max = is_good(t) ? WIRE_REPLY_BYTES_MAX : ERROR_BYTES_MAX;
 
+    if (a->state == ASK_OVER)
+        return;
     if (t->whole.len + len <= max)
         buf_add(&t->whole, bytes, len);
     else if (is_good(t) && !t->failed)

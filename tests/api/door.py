@@ -219,15 +219,15 @@ def told():
     ups = {"a": Upstream("chat", ["One", " two"]), "m": Upstream("anthropic", ["One", " two"])}
     with Gateway(conf(ups)) as g:
         for to, at in (("a", 4), ("m", 6)):
-            for what in ("cut", "error"):
+            for what in ("cut", "error", "also"):
                 for d in DIALECTS:
                     ups[to].plan = ["%s %d" % (what, at)]
                     status, _, text = post(g, d, "m_" + to, stream=True)
                     words, _, ends = said(d, True, text)
                     check(status == 200 and (words, ends) == ("One two", 1) and "error" not in text.replace('"error":null', ""),
                           "%s before the last event: %s before %s" % (what, d, to), text[-1500:])
-        t = settled(g, 12)
-        check(t["exact"] == 6 and t["estimated"] == 6, "exact where the usage came", str(t))
+        t = settled(g, 18)
+        check(t["exact"] == 9 and t["estimated"] == 9, "exact where the usage came", str(t))
     for u in ups.values():
         u.close()
 

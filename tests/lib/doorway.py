@@ -189,7 +189,7 @@ class Upstream:
 
     def stream(self, h, body, plan):
         """plan: "error N": an error event behind N; "cut N": the connection ends there; "wait N": `go` is waited for;
-        "hold N": the same, and then an error."""
+        "hold N": the same, and then an error; "also N": an error event, and all the same the rest."""
         what, _, at = plan.partition(" ")
         h.send_response(200)
         h.send_header("Content-Type", "text/event-stream")
@@ -197,15 +197,15 @@ class Upstream:
         h.end_headers()
         h.close_connection = True
         for i, (name, data) in enumerate(self.events(body)):
-            if what in ("error", "cut", "wait", "hold") and i == int(at):
+            if what in ("error", "cut", "wait", "hold", "also") and i == int(at):
                 end = time.monotonic() + WAIT
                 while what in ("wait", "hold") and not self.go.wait(0.02) and time.monotonic() < end:
                     if self.left(h.connection):
                         self.closed.set()
                         return
-                if what in ("error", "hold"):
+                if what in ("error", "hold", "also"):
                     self.put(h, "error", {"type": "error", "error": {"type": "overloaded_error", "message": "no more"}})
-                if what != "wait":
+                if what not in ("wait", "also"):
                     return
             self.put(h, name, data)
 
