@@ -53,7 +53,7 @@ static void on_tick(void *arg)
         if (now - a->began_ms >= QUIET_MS)
             reply_quiet(a);
     if (loop_timer_set(d->tick, TICK_MS / 1e3))
-        term_error(ERR_NOMEM);
+        loop_timer_soon(d->tick);       /* no memory to wait: it must not be the last */
 }
 
 static void on_end(void *arg)

@@ -48,8 +48,7 @@ static void ask_free(struct ask *a)
 void ask_end(struct ask *a)
 {
     a->state = ASK_OVER;
-    if (a->timer)
-        loop_timer_stop(a->timer);
+    loop_timer_stop(a->timer);
     if (!a->call && !a->try.pending && !a->try.req && !a->try.cutting && !a->fetch)
         ask_free(a);
 }
@@ -79,11 +78,11 @@ static void on_timer(void *arg)
     }
 }
 
+/* Without memory to wait it is now: early is not never. */
 void ask_timer(struct ask *a, int64_t ms)
 {
-    if ((!a->timer && loop_timer_new(&a->timer, server_loop(a->d->server), on_timer, a)) ||
-        loop_timer_set(a->timer, (double)ms / 1000))
-        term_error(ERR_NOMEM);
+    if (ms <= 0 || loop_timer_set(a->timer, (double)ms / 1000))
+        loop_timer_soon(a->timer);
 }
 
 /* What a reply that has begun may still say. */
@@ -114,10 +113,11 @@ void ask_tell(struct ask *a, const struct wire_error *why, enum door_end end)
     a->call = NULL;
     if (c && !a->streaming) {
         refuse_with(c, a->in, why);
-    } else if (c) {
-        if (!put_fail(a, &out, why))
-            call_write(c, buf_text(&out), out.len);
+    } else if (c && !put_fail(a, &out, why)) {
+        call_write(c, buf_text(&out), out.len);
         call_end(c);
+    } else if (c) {
+        call_cut(c);                    /* no memory to say it: it must not look whole */
     }
     buf_release(&out);
 }
@@ -360,7 +360,8 @@ static struct ask *ask_new(struct door *d, struct call *c, const char *dialect,
     static void (*const room)(void *) = reply_room;
     struct ask *a = calloc(1, sizeof(*a));
 
-    if (!a) {
+    if (!a || loop_timer_new(&a->timer, server_loop(d->server), on_timer, a)) {
+        free(a);
         call_fail(c, FAULT_memory);
         return NULL;
     }

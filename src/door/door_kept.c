@@ -120,8 +120,7 @@ static bool may_still(struct ask *a)
 
 static void go_on(struct ask *a)
 {
-    if (a->timer)
-        loop_timer_stop(a->timer);
+    loop_timer_stop(a->timer);
     a->state = ASK_NEW;
     if (may_still(a))
         ask_go(a);

@@ -306,7 +306,11 @@ static void end_stream(struct ask *a)
     flush(a);
     c = a->call;
     a->call = NULL;
-    if (c)
+    if (c && !a->streaming)             /* what was to be shown is lost: no memory */
+        call_fail(c, FAULT_memory);
+    else if (c && a->try.failed)
+        call_cut(c);
+    else if (c)
         call_end(c);
     ask_end(a);
 }

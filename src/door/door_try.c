@@ -197,8 +197,7 @@ static void opened(struct ask *a)
         unsent(a, WIRE_E_NOT_READY, "The ledger or the audit log cannot be written, so that "
                "nothing can be asked now; try again.");
     } else {
-        if (a->timer)
-            loop_timer_stop(a->timer);
+        loop_timer_stop(a->timer);
         a->state = ASK_SENT;
         if (leave_to(a))
             try_outcome(a, END_UNSENT, CLASS_FAILED);

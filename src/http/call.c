@@ -140,6 +140,15 @@ void call_reply(struct call *c, int status, const char *type, const char *body, 
     conn_finish(conn_of(c));
 }
 
+void call_cut(struct call *c)
+{
+    struct conn *conn = conn_of(c);
+
+    ASSERT(conn->state == CONN_CALL);
+    c->watch = (struct call_watch){ 0 };
+    conn_doom(conn);
+}
+
 static void plain_refusal(const struct call *c, enum fault f, struct buf *body)
 {
     buf_printf(body,
@@ -161,7 +170,10 @@ void call_fail(struct call *c, enum fault f)
         o->refusal(o->arg, c, f, &body, &type);
     else
         plain_refusal(c, f, &body);
-    call_reply(c, fault_status(f), type, buf_text(&body), body.len);
+    if (body.broken)
+        call_cut(c);
+    else
+        call_reply(c, fault_status(f), type, buf_text(&body), body.len);
     buf_release(&body);
 }
 

@@ -4,11 +4,11 @@
  * keeps
  * the call, sets a watch and replies later, on the same thread: other threads hand over by
  * server_post().  A call is over, and its pointer must not be used again, when call_reply,
- * call_fail
- * or call_end return, and when the watch's `gone` is called.
+ * call_fail, call_end or call_cut return, and when the watch's `gone` is called.
  *
  *   call_reply | call_fail                           the whole reply
  *   call_stream -> call_write* -> call_end           a reply in pieces
+ *   call_cut                                         in place of any of them: no more of it
  */
 #ifndef HTTP_CALL_H
 #define HTTP_CALL_H
@@ -42,6 +42,10 @@ void call_watch(struct call *c, const struct call_watch *w);
 
 /* A field of the reply, before it begins.  Name and value hold no control characters (ASSERT). */
 void call_header(struct call *c, const char *name, const char *value);
+
+/* What should be said cannot be: end the connection, on a later turn of the loop.  The watch is not
+ * called.  The call is over. */
+void call_cut(struct call *c);
 
 void call_reply(struct call *c, int status, const char *type, const char *body, size_t len);
 

@@ -95,6 +95,11 @@ enum err loop_timer_set(struct loop_timer *t, double seconds)
            ? OK : err_set(ERR_NOMEM, "LOOP-04", "out of memory for a timer that is set");
 }
 
+void loop_timer_soon(struct loop_timer *t)
+{
+    event_active(t->ev, EV_TIMEOUT, 0);
+}
+
 void loop_timer_stop(struct loop_timer *t)
 {
     evtimer_del(t->ev);

@@ -30,6 +30,9 @@ void loop_timer_free(struct loop_timer *t);
 /* So many seconds from now (0: on the next turn), in place of when it was set for before.
  * Errors: NOMEM. */
 MUST_CHECK enum err loop_timer_set(struct loop_timer *t, double seconds);
+
+/* On the next turn.  Needs no memory. */
+void loop_timer_soon(struct loop_timer *t);
 void loop_timer_stop(struct loop_timer *t);
 
 /* Call `fn` whenever a descriptor, which stays yours, is readable.  *out is yours:

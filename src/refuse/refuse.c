@@ -11,6 +11,11 @@ void refuse_with(struct call *c, const struct wire_dialect *d, const struct wire
     char seconds[16];
 
     wire_error_write(&body, d, why);
+    if (body.broken) {
+        buf_release(&body);
+        call_fail(c, FAULT_memory);
+        return;
+    }
     snprintf(seconds, sizeof(seconds), "%u", why->retry_after_s ? why->retry_after_s : 1);
     if (wire_error_retry(why->code))
         call_header(c, "Retry-After", seconds);

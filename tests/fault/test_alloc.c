@@ -3,8 +3,8 @@
  * sampler_new(), of answering many with a stepper, and of text: jinja_parse() and jinja_render(),
  * tokenizer_from_json(), chat_open_template() and chat_render(), of packing weights into memory and
  * into a file, of requests and replies (wire_bodies.c), of a gateway's configuration and its proof
- * (gateway_bodies.c), and of a server, a client and their requests
- * (http_faults.c), fails once; so does every read of packing.
+ * (gateway_bodies.c), of a server, a client and their requests (http_faults.c), and of requests
+ * through a gateway (door_faults.c), fails once; so does every read of packing.
  *
  * Linked with -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign
  * -Wl,--wrap=pread.
@@ -35,10 +35,12 @@
 #include "../unit/gguf_cases.h"
 #include "../unit/temp_file.h"
 
+#include "door_faults.h"
 #include "http_faults.h"
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 static long countdown = -1;             /* -1: never fail */
@@ -54,8 +56,13 @@ void *__wrap_realloc(void *p, size_t n);
 char *__wrap_strdup(const char *s);
 int __wrap_posix_memalign(void **p, size_t align, size_t n);
 
+static bool one_thread;                 /* others' allocations neither count nor fail */
+static pthread_t counted;
+
 static int fails(void)
 {
+    if (one_thread && !pthread_equal(pthread_self(), counted))
+        return 0;
     return countdown > 0 && --countdown == 0;
 }
 
@@ -663,51 +670,52 @@ static void write_files(void)
     buf_release(&b);
 }
 
+static const struct { const char *name; enum err (*body)(void); } part[] = {
+    { "weights_open, mapped", body_mapped },
+    { "weights_open, in memory", body_in_memory },
+    { "weights_open_bytes", body_bytes },
+    { "weights_open, two shards", body_shards },
+    { "weights_open, folder", body_folder },
+    { "weights_open, folder by its shard", body_folder_by_shard },
+    { "adapter_open, GGUF", body_adapter_gguf },
+    { "adapter_open, PEFT", body_adapter_peft },
+    { "safetensors_open", body_safetensors },
+    { "st_writer", body_st_writer },
+    { "model_place", body_place },
+    { "packed_write", body_packed_file },
+    { "session_save", body_state_save },
+    { "session_load", body_state_load },
+    { "speculate_new", body_speculate },
+    { "sampler_new", body_sampler },
+    { "stepper_new, stepper_add, stepper_step", body_stepper },
+    { "jinja_parse, jinja_render", body_jinja },
+    { "tokenizer_from_json, tokenizer_encode", body_tokenizer_json },
+    { "chat_open, chat_render, interpreted", body_chat_template },
+    { "chat_open, chat_render, confirmed", body_chat_own },
+    { "chat_render, calls and tools", body_chat_calls },
+    { "prices_parse", body_prices },
+    { "usage_parse", body_usage_parse },
+    { "limits_new, limits_admit, limits_plan", body_limits },
+    { "a ledger in a file", body_ledger },
+    { "wire_parse, a conversation", body_wire_chat },
+    { "wire_parse, prompts", body_wire_prompt },
+    { "wire_reply, a stream", body_wire_stream },
+    { "wire_reply, whole", body_wire_whole },
+    { "wire_embeddings_write", body_wire_embeddings },
+    { "wire_read, wire_write", body_wire_carry },
+    { "wire_write, in one dialect", body_wire_same },
+    { "wire_answer, a stream", body_wire_hear },
+    { "wire_answer, whole", body_wire_hear_whole },
+    { "keys_load", http_body_keys },
+    { "config_parse, policy_new, prove", body_gateway },
+    { "pattern_new, pattern_found", body_pattern },
+    { "keyring_new, keyring_row", body_keyring },
+    { "sealed_make, sealed_open", body_sealed },
+    { "circuits_new, choose, attempts_start, aside_put", body_decide },
+};
+
 int main(void)
 {
-    static const struct { const char *name; enum err (*body)(void); } part[] = {
-        { "weights_open, mapped", body_mapped },
-        { "weights_open, in memory", body_in_memory },
-        { "weights_open_bytes", body_bytes },
-        { "weights_open, two shards", body_shards },
-        { "weights_open, folder", body_folder },
-        { "weights_open, folder by its shard", body_folder_by_shard },
-        { "adapter_open, GGUF", body_adapter_gguf },
-        { "adapter_open, PEFT", body_adapter_peft },
-        { "safetensors_open", body_safetensors },
-        { "st_writer", body_st_writer },
-        { "model_place", body_place },
-        { "packed_write", body_packed_file },
-        { "session_save", body_state_save },
-        { "session_load", body_state_load },
-        { "speculate_new", body_speculate },
-        { "sampler_new", body_sampler },
-        { "stepper_new, stepper_add, stepper_step", body_stepper },
-        { "jinja_parse, jinja_render", body_jinja },
-        { "tokenizer_from_json, tokenizer_encode", body_tokenizer_json },
-        { "chat_open, chat_render, interpreted", body_chat_template },
-        { "chat_open, chat_render, confirmed", body_chat_own },
-        { "chat_render, calls and tools", body_chat_calls },
-        { "prices_parse", body_prices },
-        { "usage_parse", body_usage_parse },
-        { "limits_new, limits_admit, limits_plan", body_limits },
-        { "a ledger in a file", body_ledger },
-        { "wire_parse, a conversation", body_wire_chat },
-        { "wire_parse, prompts", body_wire_prompt },
-        { "wire_reply, a stream", body_wire_stream },
-        { "wire_reply, whole", body_wire_whole },
-        { "wire_embeddings_write", body_wire_embeddings },
-        { "wire_read, wire_write", body_wire_carry },
-        { "wire_write, in one dialect", body_wire_same },
-        { "wire_answer, a stream", body_wire_hear },
-        { "wire_answer, whole", body_wire_hear_whole },
-        { "keys_load", http_body_keys },
-        { "config_parse, policy_new, prove", body_gateway },
-        { "pattern_new, pattern_found", body_pattern },
-        { "keyring_new, keyring_row", body_keyring },
-        { "sealed_make, sealed_open", body_sealed },
-        { "circuits_new, choose, attempts_start, aside_put", body_decide },
-    };
     int bad = 0;
 
     temp_init(&temp);
@@ -726,6 +734,8 @@ int main(void)
     bad += http_start_fails(&countdown);
     bad += http_requests_fail(&countdown);
     bad += http_client_fails(&countdown);
+    counted = pthread_self();
+    bad += door_requests_fail(&countdown, &one_thread);
     close_sessions();
     json_decref(context);
     json_decref(tools);
