@@ -52,7 +52,7 @@ class Postgres:
         Postgres.count += 1
         self.base = "ledger%d" % Postgres.count
         SERVER.psql("postgres", "CREATE DATABASE " + self.base)
-        ENV["LEDGER_" + self.base] = "postgres://croft:pass%%20word@127.0.0.1:%d/%s" % (SERVER.port, self.base)
+        ENV["LEDGER_" + self.base] = SERVER.url(self.base)
         self.url = "env:LEDGER_" + self.base
 
     def rows(self, sql):
@@ -331,7 +331,7 @@ def keys(db, path):
     """The keys in the same database, by the same statements (tests/api/key.py has the rest)."""
     if db.name == "sqlite":             # a ledger of a croft that had none yet
         old = sqlite3.connect(db.file)
-        old.executescript("DROP TABLE client_keys; DROP TABLE client_keys_state; DROP TABLE kept; UPDATE croft_schema SET version = 1")
+        old.executescript("DROP TABLE client_keys; DROP TABLE client_keys_state; UPDATE croft_schema SET version = 1")
         old.close()
     p = key(path, "add", "ci", "--team", "research", "--models", "best", "--label", "secret", "--tag", "night's")
     check(p.returncode == 2 and "KEY-16" in p.stderr, db.name + ": a tag that is none", p.stderr)
@@ -402,7 +402,7 @@ file_gone()
 absent()
 if os.environ.get("LEDGER_BACKEND") == "sqlite":
     sys.exit(croft.done())
-SERVER = postgres.Server(os.path.join(TEMP.name, "pg"))
+SERVER = postgres.Server(os.path.join(TEMP.name, "pg"), 8)
 if SERVER.lacks:
     croft.skip("postgres", SERVER.lacks)
 else:
