@@ -117,8 +117,8 @@ static void tell_difference(struct task *t, const char *id, const struct ledger_
     tell(t, id, "differs", text);
 }
 
-static enum err correct(struct task *t, struct found *f, const char *upstream_id,
-                        const struct ledger_usage *u)
+/* Its upstream's id stays: a line that has it was found by it. */
+static enum err correct(struct task *t, struct found *f, const struct ledger_usage *u)
 {
     struct ledger_deltas deltas = { 0 };
     struct timespec now;
@@ -129,8 +129,7 @@ static enum err correct(struct task *t, struct found *f, const char *upstream_id
     f->row.id = f->id;
     f->row.key = f->key;
     f->row.charges = buf_text(&f->charges);
-    e = ledger_correct(t->db, &deltas, &f->row, upstream_id, u, (int64_t)now.tv_sec * 1000,
-                       &done);
+    e = ledger_correct(t->db, &deltas, &f->row, "", u, (int64_t)now.tv_sec * 1000, &done);
     if (!e)
         e = ledger_write(t->db, &deltas, "");
     t->n_corrected += !e && done;
@@ -152,7 +151,7 @@ static enum err compare(struct task *t, struct found *f, const char *id, json_t 
     else if (price_line(t, f->model, object, &u))
         tell(t, id, "no cost", err_text());
     else if (f->row.state == ATTEMPT_ESTIMATED)
-        return correct(t, f, strcmp(id, f->id) ? "" : id, &u);
+        return correct(t, f, &u);
     else if (u.cost == f->row.usage.cost && u.prompt == f->row.usage.prompt &&
              u.completion == f->row.usage.completion)
         t->n_equal++;

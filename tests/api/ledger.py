@@ -364,6 +364,7 @@ def reconciled(db, path, rows):
     after = {r[0]: r for r in consistent(db, db.name + " reconciled")}
     check(all(after[r[0]][1] == 1 and after[r[0]][3:5] == (14, 11 * 3000000 + 3 * 15000000) for r in estimated),
           db.name + ": to the usage, at the price of the file")
+    check(all(after[r[0]][6:] == r[6:] for r in rows), db.name + ": whose ids stay")
     p = gateway("reconcile", "-", "-c", path, "--json", stdin=text)
     check(p.returncode == 0 and json.loads(p.stdout)["equal"] == len(estimated), db.name + ": twice is once", p.stdout)
     text = "".join(json.dumps(line) + "\n" for line in (
