@@ -21,7 +21,7 @@ struct account {
     int64_t period, end;
     struct amount held, reserved, goal, need;
     int64_t used_ms, asked_ms, short_ms;
-    bool asking, wanting;
+    bool asking, wanting, used_up;      /* used_up: the database had no more, at last */
 };
 
 struct limits {
@@ -210,7 +210,11 @@ static enum limit_verdict judge(struct limits *l, int i, const struct amount *wo
         return LIMIT_GRANTED;
     }
     want(l, a);
-    return b->hard ? LIMIT_LATER : LIMIT_GRANTED;
+    if (b->hard)
+        return LIMIT_LATER;
+    if (a->used_up)                     /* until it is told otherwise */
+        g->soft = i;
+    return LIMIT_GRANTED;
 }
 
 enum limit_verdict limits_admit(struct limits *l, const struct limit_who *who,
@@ -245,14 +249,22 @@ enum limit_verdict limits_admit(struct limits *l, const struct limit_who *who,
     return LIMIT_GRANTED;
 }
 
+void limits_spend(struct limits *l, const struct limit_grant *g, const struct amount *used)
+{
+    for (int i = 0; i < g->n && g->epoch == l->epoch; i++) {
+        struct account *a = find(l, g->at[i].budget, g->at[i].period);
+        if (a && !l->budget[g->at[i].budget].hard)
+            amount_add(&a->reserved, used);
+    }
+}
+
 void limits_settle(struct limits *l, const struct limit_grant *g, const struct amount *used)
 {
     for (int i = 0; i < g->n && g->epoch == l->epoch; i++) {
         struct account *a = find(l, g->at[i].budget, g->at[i].period);
         if (!a)
             continue;
-        if (l->budget[g->at[i].budget].hard)
-            amount_take(&a->reserved, &g->worst);
+        amount_take(&a->reserved, l->budget[g->at[i].budget].hard ? &g->worst : used);
         amount_take(&a->held, used);
     }
 }
@@ -348,12 +360,23 @@ int limits_plan(struct limits *l, int64_t now_s, int64_t mono_ms, bool opening,
     return n;
 }
 
-static void all_stale(struct limits *l)
+void limits_live(struct limits *l, int live)
 {
+    if (l->live == live)
+        return;
+    l->live = live;
     for (int i = 0; i < l->n; i++)
         for (struct account *a = l->first[i]; a; a = a->next)
             a->wanting = true;
     l->wanting = true;
+}
+
+static bool has_some(const struct account *a, const struct limit_budget *b)
+{
+    for (int d = 0; d < AMOUNT_N; d++)
+        if (b->limit.n[d] && a->held.n[d] - a->reserved.n[d] < 1)
+            return false;
+    return true;
 }
 
 void limits_answer(struct limits *l, const struct limit_ask *ask, int64_t mono_ms)
@@ -362,21 +385,26 @@ void limits_answer(struct limits *l, const struct limit_ask *ask, int64_t mono_m
 
     if (ask->epoch != l->epoch || ask->ask.leave || !a)
         return;
-    if (l->live != ask->got.live) {
-        l->live = ask->got.live;
-        all_stale(l);
-    }
+    limits_live(l, ask->got.live);
     a->asking = false;
     a->held = ask->got.held;            /* as the database has it, whatever was lost on the way */
     a->goal = ask->got.goal;
     a->short_ms = 0;
+    a->used_up = a->used_up && !has_some(a, &l->budget[ask->budget]);
     for (int d = 0; d < AMOUNT_N; d++) {
         if (l->budget[ask->budget].limit.n[d] && ask->whole.n[d] &&
-            a->held.n[d] - a->reserved.n[d] < ask->whole.n[d])
+            a->held.n[d] - a->reserved.n[d] < ask->whole.n[d]) {
             a->short_ms = mono_ms + SHORT_MS;
+            a->used_up = true;
+        }
         if (a->need.n[d] <= ask->whole.n[d])
             a->need.n[d] = 0;
         else
+            want(l, a);
+    }
+    if (ask->ask.share > 1) {           /* it may be all that the others wait for */
+        struct amount back = excess(a);
+        if (amount_any(&back))
             want(l, a);
     }
 }

@@ -51,6 +51,10 @@ void limits_free(struct limits *l);
 /* A word came from the database: what was leased holds until then. */
 void limits_hold_until(struct limits *l, int64_t mono_ms);
 
+/* So many processes share the budgets: when that changes everything is asked for again, and what
+ * is more than a share goes back. */
+void limits_live(struct limits *l, int live);
+
 /* This process was taken for dead: its slices are others' now.  Earlier grants hold no more. */
 void limits_fence(struct limits *l);
 
@@ -59,7 +63,11 @@ enum limit_verdict limits_admit(struct limits *l, const struct limit_who *who,
                                 const struct amount *worst, int64_t now_s, int64_t mono_ms,
                                 struct limit_grant *grant, int *budget);
 
-/* The end of a grant, once: what was used of it, in the ledger by now. */
+/* A call is over, and what it used is on its way to the ledger: a soft budget counts it from
+ * here. */
+void limits_spend(struct limits *l, const struct limit_grant *g, const struct amount *used);
+
+/* The end of a grant, once: what was used of it (limits_spend()'s), in the ledger by now. */
 void limits_settle(struct limits *l, const struct limit_grant *g, const struct amount *used);
 
 /* The charges of a grant as the ledger keeps them. */

@@ -78,6 +78,8 @@ static void hear(struct store *s)
         limits_fence(s->limits);
     s->fences_seen = fences;
     limits_hold_until(s->limits, atomic_load(&s->until_ms));
+    if (atomic_load(&s->n_live))
+        limits_live(s->limits, atomic_load(&s->n_live));
 }
 
 static void ask_for_slices(struct store *s)
@@ -281,16 +283,21 @@ static void journalled(struct outbox_item *item)
     call_back((struct job *)item);      /* after an error a void settlement follows */
 }
 
+static struct amount used_by(const struct store_attempt *a)
+{
+    if (a->state == ATTEMPT_VOID)
+        return (struct amount){ { 0 } };
+    return (struct amount){ { a->row.requests, a->usage.prompt + a->usage.completion,
+                              a->usage.cost } };
+}
+
 static void settled(struct outbox_item *item)
 {
     struct job *job = (struct job *)item;
     struct store_attempt *a = job->attempt;
     struct store *s = job->store;
-    struct amount used = { { a->row.requests, a->usage.prompt + a->usage.completion,
-                             a->usage.cost } };
+    struct amount used = used_by(a);
 
-    if (a->state == ATTEMPT_VOID)
-        used = (struct amount){ { 0 } };
     if (job->why.code)
         used = a->grant.worst;
     limits_settle(s->limits, &a->grant, &used);
@@ -414,6 +421,7 @@ void store_settle(struct store *s, struct store_attempt *a, enum attempt_state s
                   const struct ledger_usage *usage, const char *upstream_id, store_fn *fn,
                   void *arg)
 {
+    struct amount used;
     size_t n = 0;
 
     ASSERT(state != ATTEMPT_OPEN);
@@ -428,6 +436,8 @@ void store_settle(struct store *s, struct store_attempt *a, enum attempt_state s
     a->row.upstream_id = a->upstream_id;
     a->settle.fn = fn;
     a->settle.arg = arg;
+    used = used_by(a);
+    limits_spend(s->limits, &a->grant, &used);
     ASSERT(store_enqueue(s, &a->settle) == OK);
 }
 

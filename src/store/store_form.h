@@ -76,6 +76,7 @@ struct store {
     _Atomic int64_t clock_ahead_ms;     /* the database's clock less the one that never jumps */
     _Atomic int64_t until_ms;           /* what we leased is ours until then */
     _Atomic int fences;                 /* how often we were taken for dead */
+    _Atomic int n_live;                 /* processes, at the last beat; 0: none yet */
     _Atomic bool gone;
     struct job *later, **later_last;    /* the worker's, as is all below */
     _Atomic int n_later;

@@ -74,9 +74,11 @@ enum err store_bury(struct store *s)
         else if (p->there)
             s->peer[n++] = *p;
     }
-    if (!e)
-        s->n_peer = n;
-    return e;
+    if (e)
+        return e;
+    s->n_peer = n;
+    atomic_store(&s->n_live, n + 1);
+    return OK;
 }
 
 static void keys_came(struct outbox_item *item)

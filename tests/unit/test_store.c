@@ -11,6 +11,8 @@
 static struct limit_budget day = { .name = "day", .id = "team", .owner = LIMIT_TEAM,
                                    .span = SPAN_DAY, .hard = true,
                                    .limit = { { 0, 1000, 0 } } };
+static struct limit_budget soft_day = { .name = "day", .id = "team", .owner = LIMIT_TEAM,
+                                        .span = SPAN_DAY, .limit = { { 0, 1000, 0 } } };
 static const struct limit_who who = { "team", "key", "a b" };
 static const struct amount hundred = { { 1, 100, 0 } };
 
@@ -110,7 +112,62 @@ Test(limits, the_next_period_is_leased_before_it_begins)
     limits_free(l);
 }
 
-struct opened { struct temp t; struct store *s; char url[256]; int n_ok, n_failed; };
+Test(limits, a_soft_budget_that_is_used_up_warns_until_it_is_told_otherwise)
+{
+    struct limit_grant g;
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &soft_day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    answer_all(l, 100, 1, 100);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 2, &g, NULL), LIMIT_GRANTED);
+    cr_expect_eq(g.soft, -1);
+    limits_spend(l, &g, &hundred);      /* not in the ledger yet, and used all the same */
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 3, &g, NULL), LIMIT_GRANTED);
+    cr_expect_eq(g.soft, -1, "the database may have more");
+    cr_expect_eq(answer_all(l, 100, 4, 100), 1);
+    for (int64_t mono = 5; mono < 4000; mono += 100) {      /* also while it is asked again */
+        cr_expect_eq(limits_admit(l, &who, &hundred, 100, mono, &g, NULL), LIMIT_GRANTED);
+        cr_expect_eq(g.soft, 0, "at %d ms", (int)mono);
+        if (mono % 300 == 5)
+            answer_all(l, 100, mono, 100);
+    }
+    limits_settle(l, &g, &hundred);
+    answer_all(l, 100, 6000, 1000);
+    cr_expect_eq(limits_admit(l, &who, &hundred, 100, 6001, &g, NULL), LIMIT_GRANTED);
+    cr_expect_eq(g.soft, -1, "there is more again");
+    limits_free(l);
+}
+
+Test(limits, when_another_process_comes_what_is_too_much_goes_back)
+{
+    struct limit_ask ask[8];
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    cr_assert_eq(limits_plan(l, 100, 1, true, ask, 8), 1);
+    ask[0].got = (struct ledger_slice){ .held = { { 0, 1000, 0 } }, .goal = { { 0, 1000, 0 } },
+                                        .live = 1 };
+    limits_answer(l, &ask[0], 1);
+    cr_expect_eq(limits_plan(l, 100, 1000, false, ask, 8), 0, "nobody asks for anything");
+    limits_live(l, 2);
+    cr_assert_eq(limits_plan(l, 100, 1000, false, ask, 8), 1);
+    ask[0].got = (struct ledger_slice){ .held = { { 0, 1000, 0 } }, .goal = { { 0, 31, 0 } },
+                                        .live = 2 };
+    limits_answer(l, &ask[0], 1000);
+    cr_assert_eq(limits_plan(l, 100, 1030, false, ask, 8), 1);
+    cr_expect_eq(ask[0].ask.back.n[AMOUNT_TOKENS], 969);
+    limits_free(l);
+}
+
+struct opened {
+    struct temp t;
+    struct store *s;
+    const struct limit_budget *budget;  /* NULL: day */
+    char url[256];
+    int n_ok, n_failed;
+};
 
 static void count(void *arg, enum err e)
 {
