@@ -77,12 +77,13 @@ static void fail_here(struct ask *a, enum err e)
 static void put_notes(const struct ask *a, struct buf *note)
 {
     const struct try *t = &a->try;
+    int soft = t->grant.n ? store_soft(a->w->books->store, &t->grant) : -1;
 
     for (size_t i = 0; i < t->notes.n; i++)
         buf_printf(note, "%s%s", i ? ", " : "dropped: ", t->notes.name[i]);
-    if (t->grant.n && t->grant.soft >= 0)
+    if (soft >= 0)
         buf_printf(note, "%sbudget %s is used up", note->len ? "; " : "",
-                   a->w->books->budget[t->grant.soft].name);
+                   a->w->books->budget[soft].name);
 }
 
 static void put_head(struct ask *a, const char *cost)

@@ -258,6 +258,16 @@ void limits_spend(struct limits *l, const struct limit_grant *g, const struct am
     }
 }
 
+int limits_soft(const struct limits *l, const struct limit_grant *g)
+{
+    for (int i = 0; i < g->n; i++) {
+        const struct account *a = find(l, g->at[i].budget, g->at[i].period);
+        if (a && a->used_up && !l->budget[g->at[i].budget].hard)
+            return g->at[i].budget;
+    }
+    return g->soft;
+}
+
 void limits_settle(struct limits *l, const struct limit_grant *g, const struct amount *used)
 {
     for (int i = 0; i < g->n && g->epoch == l->epoch; i++) {

@@ -67,6 +67,10 @@ enum limit_verdict limits_admit(struct limits *l, const struct limit_who *who,
  * here. */
 void limits_spend(struct limits *l, const struct limit_grant *g, const struct amount *used);
 
+/* A soft budget of a grant that is used up by now, or -1.  What the ledger answers to what a call
+ * was short of is known before it may be sent: only calls in flight by then had no warning. */
+int limits_soft(const struct limits *l, const struct limit_grant *g);
+
 /* The end of a grant, once: what was used of it (limits_spend()'s), in the ledger by now. */
 void limits_settle(struct limits *l, const struct limit_grant *g, const struct amount *used);
 

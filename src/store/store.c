@@ -278,6 +278,11 @@ void store_release(struct store *s, const struct limit_grant *grant)
     limits_settle(s->limits, grant, &(struct amount){ { 0 } });
 }
 
+int store_soft(const struct store *s, const struct limit_grant *grant)
+{
+    return limits_soft(s->limits, grant);
+}
+
 static void journalled(struct outbox_item *item)
 {
     call_back((struct job *)item);      /* after an error a void settlement follows */

@@ -61,6 +61,7 @@ void store_poll(struct store *s);       /* also every second, at least */
 enum limit_verdict store_admit(struct store *s, const struct limit_who *who,
                                const struct amount *worst, struct limit_grant *grant, int *budget);
 void store_release(struct store *s, const struct limit_grant *grant);
+int store_soft(const struct store *s, const struct limit_grant *grant);     /* limits_soft() */
 
 /* Journal an attempt: id, process, charges and begun_ms are set here; texts are copied.  `fn` is
  * called once it is on disk, or with an error, which is err_text(): then it must not be sent, and

@@ -125,7 +125,9 @@ Test(limits, a_soft_budget_that_is_used_up_warns_until_it_is_told_otherwise)
     limits_spend(l, &g, &hundred);      /* not in the ledger yet, and used all the same */
     cr_expect_eq(limits_admit(l, &who, &hundred, 100, 3, &g, NULL), LIMIT_GRANTED);
     cr_expect_eq(g.soft, -1, "the database may have more");
+    cr_expect_eq(limits_soft(l, &g), -1);
     cr_expect_eq(answer_all(l, 100, 4, 100), 1);
+    cr_expect_eq(limits_soft(l, &g), 0, "it has not, and the call was not sent yet");
     for (int64_t mono = 5; mono < 4000; mono += 100) {      /* also while it is asked again */
         cr_expect_eq(limits_admit(l, &who, &hundred, 100, mono, &g, NULL), LIMIT_GRANTED);
         cr_expect_eq(g.soft, 0, "at %d ms", (int)mono);
