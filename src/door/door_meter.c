@@ -81,6 +81,8 @@ void door_metrics(struct call *c, void *door)
     COUNT("kept_shut_total", "Rows kept in the ledger that did not open.", d->n.kept_shut);
     COUNT("access_lines_dropped_total", "Lines of the access log that were lost.",
           d->access ? access_dropped(d->access) : 0);
+    COUNT("ledger_commits_total", "Transactions of the ledger.", s.commits);
+    COUNT("ledger_statements_total", "Statements in them.", s.statements);
     LEVEL("requests", "Requests in work.", d->n_ask);
     LEVEL("attempts_open", "Attempts that are not settled.", s.n_open);
     LEVEL("ledger_waiting", "Jobs that wait for the ledger.", s.n_waiting);

@@ -173,6 +173,7 @@ enum err db_begin(struct db *db, bool alone)
     }
     if (!(e = db->driver->begin(db, alone)))
         db->inside = true;
+    db->alone = alone || db->driver->one_writer;
     if (e == ERR_MISSING)
         db->broken = true;
     return e;
@@ -180,13 +181,38 @@ enum err db_begin(struct db *db, bool alone)
 
 enum err db_commit(struct db *db)
 {
-    enum err e = db->driver->script(db, "COMMIT");
+    enum err e = db->driver->commit(db);
 
-    if (!e)
+    if (!e) {
         db->inside = false;
+        db->n.commits++;
+    }
     if (e == ERR_MISSING)
         db->broken = true;
     return e;
+}
+
+bool db_alone(const struct db *db)
+{
+    return db->inside && db->alone;
+}
+
+enum err db_sync_seldom(struct db *db)
+{
+    enum err e = OK;
+
+    if (!db->driver->seldom)
+        return err_set(ERR_ARG, "DB-08", "each commit of a PostgreSQL ledger is on disk; "
+                       "ledger.sync is of SQLite");
+    if (!db->broken)
+        e = db->driver->seldom(db);
+    db->seldom = e == OK;
+    return e;
+}
+
+struct db_counts db_counts(const struct db *db)
+{
+    return db->n;
 }
 
 void db_rollback(struct db *db)
@@ -209,6 +235,7 @@ enum err db_run(struct db *db, enum statement s, const struct db_arg *arg, db_ro
 
     if (changed)
         *changed = 0;
+    db->n.statements++;
     e = db->driver->run(db, s, arg, row, ctx, changed);
     if (e == ERR_MISSING)
         db->broken = true;

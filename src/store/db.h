@@ -42,11 +42,21 @@ void db_close(struct db *db);
 /* A transaction; with `alone` no other process is in one that is alone too. */
 MUST_CHECK enum err db_begin(struct db *db, bool alone);
 MUST_CHECK enum err db_commit(struct db *db);
+bool db_alone(const struct db *db);     /* the one that is open, asked for or not */
 void db_rollback(struct db *db);
 
 /* Run a statement: `row` (or NULL) gets each row, *changed (or NULL) how many were changed. */
 MUST_CHECK enum err db_run(struct db *db, enum statement s, const struct db_arg *arg,
                            db_row_fn *row, void *ctx, int64_t *changed);
+
+/* From now on a commit is on disk within DB_SELDOM_MS, not before it returns: a program that is
+ * killed loses nothing, a machine without power what is younger.  SQLite alone; ARG. */
+enum { DB_SELDOM_MS = 1000 };
+MUST_CHECK enum err db_sync_seldom(struct db *db);
+
+/* Since db_open(). */
+struct db_counts { int64_t statements, commits; };
+struct db_counts db_counts(const struct db *db);
 
 /* The database's clock, UTC in ms: PostgreSQL's own, for SQLite that of the machine. */
 MUST_CHECK enum err db_now(struct db *db, int64_t *ms);

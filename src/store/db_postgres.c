@@ -12,6 +12,9 @@
 #include <string.h>
 #include <time.h>
 
+/* One writer at a time over all processes; SQLite has its own lock, BEGIN IMMEDIATE. */
+#define POSTGRES_LOCK "SELECT pg_advisory_xact_lock(4919501202510)"
+
 struct link { PGconn *conn; bool prepared[ST_N]; };
 
 static int64_t mono_ms(void)
@@ -180,12 +183,16 @@ static enum err script(struct db *db, const char *sql)
     return e;
 }
 
+static enum err commit(struct db *db)
+{
+    return script(db, "COMMIT");
+}
+
 static enum err begin(struct db *db, bool alone)
 {
-    enum err e = script(db, "BEGIN");
+    enum err e = script(db, alone ? "BEGIN; " POSTGRES_LOCK : "BEGIN");
 
-    if (!e && alone && (e = db->driver->run(db, ST_postgres_lock, NULL, NULL, NULL, NULL)) &&
-        e != ERR_MISSING && script(db, "ROLLBACK"))
+    if (e && e != ERR_MISSING && script(db, "ROLLBACK"))
         e = ERR_MISSING;
     return e;
 }
@@ -264,4 +271,5 @@ static enum err now(struct db *db, int64_t *ms)
     return db_run(db, ST_postgres_now, NULL, set_number, ms, NULL);
 }
 
-const struct db_driver db_postgres = { connect_server, disconnect, script, begin, run, now };
+const struct db_driver db_postgres = { false, connect_server, disconnect, script, begin, commit,
+                                       run, now, NULL };

@@ -1,7 +1,8 @@
 /* db_sqlite.c - the ledger in a file, by SQLite.
  *
- * Write-ahead log, and each commit is on disk (synchronous FULL): a database of several processes
- * of one machine.  The file is opened by SQLite alone: closing another descriptor of it would drop
+ * Write-ahead log, and each commit is on disk (synchronous FULL) unless it is to be so seldom: then
+ * the log is synced by a checkpoint (NORMAL).  A database of several processes of one machine.  The
+ * file is opened by SQLite alone: closing another descriptor of it would drop
  * the locks of this process. */
 #include "store/db_form.h"
 
@@ -16,10 +17,12 @@
 
 struct link {
     sqlite3 *handle;
-    sqlite3_stmt *prepared[ST_N];
+    sqlite3_stmt *prepared[ST_N], *begin, *commit;
+    unsigned char at[ST_N][DB_ARGS_MAX];        /* where SQLite has $1, $2 ... of a statement */
     dev_t dev;                          /* of the file that was opened */
     ino_t ino;
     int64_t since_ms;                   /* when the wait for others began */
+    int64_t synced_ms;                  /* the last checkpoint of a log that is synced seldom */
 };
 
 static enum err failed(struct db *db, int rc)
@@ -56,6 +59,8 @@ static void disconnect(struct db *db)
         return;
     for (int s = 0; s < ST_N; s++)
         sqlite3_finalize(l->prepared[s]);
+    sqlite3_finalize(l->begin);
+    sqlite3_finalize(l->commit);
     sqlite3_close(l->handle);
     free(l);
     db->link = NULL;
@@ -103,6 +108,22 @@ static int wait_for_others(void *arg, int n)
     return 1;
 }
 
+static enum err seldom(struct db *db)
+{
+    return script(db, "PRAGMA synchronous = NORMAL;");
+}
+
+/* A checkpoint syncs the log before it copies from it. */
+static void sync_log(struct db *db)
+{
+    struct link *l = db->link;
+
+    if (!db->seldom || mono_ms() - l->synced_ms < DB_SELDOM_MS)
+        return;
+    sqlite3_wal_checkpoint_v2(l->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    l->synced_ms = mono_ms();
+}
+
 /* Of several that open a new file at once SQLite tells some that it is busy, without a wait. */
 static enum err set_up(struct db *db)
 {
@@ -112,7 +133,7 @@ static enum err set_up(struct db *db)
     while ((e = script(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")) == ERR_BUSY &&
            mono_ms() < until)
         nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
-    return e;
+    return !e && db->seldom ? seldom(db) : e;
 }
 
 static enum err connect_file(struct db *db, bool create)
@@ -151,27 +172,61 @@ static enum err still_there(struct db *db)
     return OK;
 }
 
+/* One that is run for each transaction: prepared once. */
+static enum err again(struct db *db, sqlite3_stmt **st, const char *sql)
+{
+    struct link *l = db->link;
+    int rc = SQLITE_OK;
+
+    if (!*st)
+        rc = sqlite3_prepare_v3(l->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, st, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(*st);
+    enum err e = rc == SQLITE_DONE || rc == SQLITE_OK ? OK : failed(db, rc);
+    sqlite3_reset(*st);
+    return e;
+}
+
 /* Every transaction writes, so every one takes the lock at its beginning. */
 static enum err begin(struct db *db, bool alone)
 {
+    struct link *l = db->link;
     enum err e = still_there(db);
 
     (void)alone;
-    return e ? e : script(db, "BEGIN IMMEDIATE");
+    return e ? e : again(db, &l->begin, "BEGIN IMMEDIATE");
+}
+
+static enum err commit(struct db *db)
+{
+    struct link *l = db->link;
+    enum err e = again(db, &l->commit, "COMMIT");
+
+    if (!e)
+        sync_log(db);
+    return e;
+}
+
+/* SQLite numbers $1, $2 ... in the order in which they stand. */
+static void find_args(struct link *l, enum statement s)
+{
+    char name[8] = "$";
+
+    for (int i = 0; i < statement_args(s); i++) {
+        name[1] = (char)(i < 9 ? '1' + i : '1');
+        name[2] = (char)(i < 9 ? '\0' : '0' + i - 9);
+        l->at[s][i] = (unsigned char)sqlite3_bind_parameter_index(l->prepared[s], name);
+    }
 }
 
 static enum err bind(struct db *db, sqlite3_stmt *st, enum statement s, const struct db_arg *arg)
 {
-    char name[8] = "$";
+    const struct link *l = db->link;
     int rc = SQLITE_OK;
 
-    for (int i = 0; i < statement_args(s) && rc == SQLITE_OK; i++) {
-        name[1] = (char)(i < 9 ? '1' + i : '1');
-        name[2] = (char)(i < 9 ? '\0' : '0' + i - 9);
-        int at = sqlite3_bind_parameter_index(st, name);
-        rc = arg[i].text ? sqlite3_bind_text(st, at, arg[i].text, -1, SQLITE_STATIC)
-                         : sqlite3_bind_int64(st, at, arg[i].n);
-    }
+    for (int i = 0; i < statement_args(s) && rc == SQLITE_OK; i++)
+        rc = arg[i].text ? sqlite3_bind_text(st, l->at[s][i], arg[i].text, -1, SQLITE_STATIC)
+                         : sqlite3_bind_int64(st, l->at[s][i], arg[i].n);
     return rc == SQLITE_OK ? OK : failed(db, rc);
 }
 
@@ -203,6 +258,7 @@ static enum err run(struct db *db, enum statement s, const struct db_arg *arg, d
                                 &l->prepared[s], NULL);
         if (rc != SQLITE_OK)
             return failed(db, rc);
+        find_args(l, s);
     }
     st = l->prepared[s];
     e = bind(db, st, s, arg);
@@ -225,4 +281,5 @@ static enum err now(struct db *db, int64_t *ms)
     return OK;
 }
 
-const struct db_driver db_sqlite = { connect_file, disconnect, script, begin, run, now };
+const struct db_driver db_sqlite = { true, connect_file, disconnect, script, begin, commit, run,
+                                     now, seldom };

@@ -101,7 +101,9 @@ static enum err write_delta(struct db *db, const struct ledger_delta *d, const c
 {
     const struct db_arg arg[] = { DB_TEXT(d->name), DB_INT(d->when), DB_INT(d->used.n[0]),
                                   DB_INT(d->used.n[1]), DB_INT(d->used.n[2]) };
-    struct amount held;
+    const struct db_arg slice[] = { DB_TEXT(process), DB_TEXT(d->name), DB_INT(d->when),
+                                    DB_INT(d->slice.n[0]), DB_INT(d->slice.n[1]),
+                                    DB_INT(d->slice.n[2]) };
     int64_t changed = 1;
     enum err e = OK;
 
@@ -110,14 +112,9 @@ static enum err write_delta(struct db *db, const struct ledger_delta *d, const c
     /* What a correction takes back from a sum that was forgotten is forgotten too. */
     if (!e && !changed && d->used.n[0] >= 0 && d->used.n[1] >= 0 && d->used.n[2] >= 0)
         e = db_run(db, d->spend ? ST_spend_new : ST_use_new, arg, NULL, NULL, NULL);
-    if (e)
-        return e;
-    if (!amount_any(&d->slice))
-        return OK;
-    if ((e = slice_get(db, process, d->name, d->when, &held)) || !amount_any(&held))
-        return e;
-    amount_take(&held, &d->slice);
-    return slice_set(db, process, d->name, d->when, &held);
+    if (!e && amount_any(&d->slice))
+        e = db_run(db, ST_slice_take, slice, NULL, NULL, NULL);
+    return e;
 }
 
 enum err ledger_write(struct db *db, struct ledger_deltas *deltas, const char *process)

@@ -2,6 +2,7 @@
 #include "store/outbox.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,13 +32,15 @@ void outbox_release(struct outbox *o)
 void outbox_put(struct outbox *o, struct outbox_item *item)
 {
     const uint64_t one = 1;
+    bool first;
 
     item->next = NULL;
     pthread_mutex_lock(&o->lock);
+    first = !o->first;                  /* who polls takes all that is there by then */
     *o->last = item;
     o->last = &item->next;
     pthread_mutex_unlock(&o->lock);
-    while (write(o->fd, &one, sizeof(one)) < 0 && errno == EINTR)
+    while (first && write(o->fd, &one, sizeof(one)) < 0 && errno == EINTR)
         ;
 }
 

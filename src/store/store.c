@@ -28,7 +28,7 @@ int64_t store_now_ms(const struct store *s)
 
 enum err store_enqueue(struct store *s, struct job *job)
 {
-    bool full;
+    bool full, pressing = job->kind != JOB_SETTLE || job->fn;
 
     job->store = s;
     job->next = NULL;
@@ -36,10 +36,14 @@ enum err store_enqueue(struct store *s, struct job *job)
     /* A settlement is never refused: there are no more of them than attempts. */
     full = s->n_queue >= STORE_QUEUE_MAX && job->kind != JOB_SETTLE;
     if (!full) {
+        if (!s->first)
+            s->idle_ms = store_mono_ms() + STORE_IDLE_MS;
+        if (pressing || s->asleep || s->n_queue == STORE_IDLE_MAX)
+            pthread_cond_signal(&s->filled);
         *s->last = job;
         s->last = &job->next;
         s->n_queue++;
-        pthread_cond_signal(&s->filled);
+        s->n_pressing += pressing;
     }
     pthread_mutex_unlock(&s->lock);
     return full ? err_set(ERR_BUSY, "STORE-01", "%d jobs wait for the ledger already",
@@ -478,7 +482,9 @@ enum err store_head(struct store *s, const char *chain, int64_t n, const char *h
 
 struct store_counts store_counts(struct store *s)
 {
-    struct store_counts c = { .n_open = s->n_open, .gone = atomic_load(&s->gone) };
+    struct store_counts c = { .n_open = s->n_open, .gone = atomic_load(&s->gone),
+                              .commits = atomic_load(&s->n_commits),
+                              .statements = atomic_load(&s->n_statements) };
 
     pthread_mutex_lock(&s->lock);
     c.n_waiting = s->n_queue + atomic_load(&s->n_later);

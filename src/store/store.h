@@ -75,7 +75,8 @@ MUST_CHECK enum err store_journal(struct store *s, struct store_attempt **out,
 const char *store_attempt_id(const struct store_attempt *a);
 
 /* Settle a journalled attempt, once; it is gone then.  upstream_id may be "".  `fn` (or NULL) is
- * called when that is on disk.  A usage that no attempt can have is capped and estimated. */
+ * called when that is on disk; without one it may take STORE_IDLE_MS until it is.  A usage that no
+ * attempt can have is capped and estimated. */
 void store_settle(struct store *s, struct store_attempt *a, enum attempt_state state,
                   const struct ledger_usage *usage, const char *upstream_id, store_fn *fn,
                   void *arg);
@@ -101,8 +102,9 @@ MUST_CHECK enum err store_fetch(struct store *s, const char *key,
                                 const char (*name)[KEPT_NAME_BYTES], int n, store_kept_fn *fn,
                                 void *arg);
 
-/* For metrics: attempts journalled and not settled; jobs that wait; is the database gone? */
-struct store_counts { int n_open, n_waiting; bool gone; };
+/* For metrics: attempts journalled and not settled; jobs that wait; is the database gone?  And
+ * what the store's thread has asked of it. */
+struct store_counts { int n_open, n_waiting; bool gone; int64_t commits, statements; };
 struct store_counts store_counts(struct store *s);
 
 #endif

@@ -20,6 +20,10 @@ enum {
     STORE_FETCH_BYTES = 16 << 20, STORE_FETCH_ROWS_MAX = 256,
 };
 
+/* A settlement that nobody waits for goes along with what comes next, or by itself after so long,
+ * or when so many wait. */
+enum { STORE_IDLE_MS = 50, STORE_IDLE_MAX = STORE_BATCH_MAX / 2 };
+
 enum job_kind { JOB_JOURNAL, JOB_SETTLE, JOB_LEASE, JOB_HEAD, JOB_KEEP, JOB_FETCH };
 
 struct job {
@@ -69,15 +73,18 @@ struct store {
     pthread_cond_t filled;
     pthread_t thread;
     bool running, closing;
+    bool asleep;                        /* the worker, for longer than a nap of STORE_IDLE_MS */
     int64_t close_ms;                   /* by when the worker ends, the database gone or not */
     struct job *first, **last;
-    int n_queue;
+    int n_queue, n_pressing;            /* pressing: that somebody waits for */
+    int64_t idle_ms;                    /* when those that nobody waits for are written, if any */
 
     _Atomic int64_t clock_ahead_ms;     /* the database's clock less the one that never jumps */
     _Atomic int64_t until_ms;           /* what we leased is ours until then */
     _Atomic int fences;                 /* how often we were taken for dead */
     _Atomic int n_live;                 /* processes, at the last beat; 0: none yet */
     _Atomic bool gone;
+    _Atomic int64_t n_commits, n_statements;
     struct job *later, **later_last;    /* the worker's, as is all below */
     _Atomic int n_later;
     int64_t beaten_ms, retry_ms;

@@ -13,6 +13,9 @@ static struct limit_budget day = { .name = "day", .id = "team", .owner = LIMIT_T
                                    .limit = { { 0, 1000, 0 } } };
 static struct limit_budget soft_day = { .name = "day", .id = "team", .owner = LIMIT_TEAM,
                                         .span = SPAN_DAY, .limit = { { 0, 1000, 0 } } };
+static struct limit_budget much = { .name = "much", .id = "team", .owner = LIMIT_TEAM,
+                                    .span = SPAN_DAY, .hard = true,
+                                    .limit = { { 0, 1000000000, 0 } } };
 static const struct limit_who who = { "team", "key", "a b" };
 static const struct amount hundred = { { 1, 100, 0 } };
 
@@ -191,7 +194,8 @@ static void wait_for(struct opened *o, int n)
 
 static void open_store(struct opened *o)
 {
-    struct store_options options = { .url = o->url, .budget = &day, .n_budget = 1 };
+    struct store_options options = { .url = o->url, .budget = o->budget ? o->budget : &day,
+                                     .n_budget = 1 };
 
     if (!o->url[0]) {
         temp_init(&o->t);
@@ -200,7 +204,7 @@ static void open_store(struct opened *o)
     cr_assert_eq(store_open(&o->s, &options), OK, "%s", err_text());
 }
 
-static struct store_attempt *journal(struct opened *o, int n)
+static struct store_attempt *journal_soon(struct opened *o)
 {
     struct ledger_attempt a = { .request = "r", .upstream = "u", .key = "key", .team = "team",
         .model = "m", .tags = "a b", .requests = 1, .worst = { .prompt = 60, .completion = 40 } };
@@ -209,8 +213,15 @@ static struct store_attempt *journal(struct opened *o, int n)
 
     cr_assert_eq(store_admit(o->s, &who, &hundred, &g, NULL), LIMIT_GRANTED);
     cr_assert_eq(store_journal(o->s, &out, &a, &g, count, o), OK);
-    wait_for(o, n);
     return out;
+}
+
+static struct store_attempt *journal(struct opened *o, int n)
+{
+    struct store_attempt *a = journal_soon(o);
+
+    wait_for(o, n);
+    return a;
 }
 
 static struct ledger_sum sum_of(const struct opened *o, enum ledger_by by)
@@ -246,6 +257,61 @@ Test(store, an_attempt_is_journalled_settled_and_summed_up)
     cr_expect_str_eq(sum.name, "a");
     cr_expect(sum.exact == 1 && sum.open == 0 && sum.prompt == 50 && sum.completion == 3);
     cr_expect(sum.dollars == 1 && sum.picodollars == 500000000000);
+    temp_release(&o.t);
+}
+
+/* How much is asked of the database: in a row, and many at once. */
+Test(store, settlements_that_nobody_waits_for_go_along_with_what_comes_next)
+{
+    enum { ROW = 200, BURST = 64, BURSTS = 32 };
+    const struct ledger_usage used = { .prompt = 50, .completion = 3 };
+    struct opened o = { .url = "", .budget = &much };
+    struct store_attempt *many[BURST];
+    struct store_counts was, now;
+    int n = 0;
+
+    open_store(&o);
+    was = store_counts(o.s);
+    for (int i = 0; i < ROW; i++)
+        store_settle(o.s, journal(&o, ++n), ATTEMPT_EXACT, &used, "up", NULL, NULL);
+    now = store_counts(o.s);
+    cr_log_info("%d in a row: %d commits, %d statements", ROW, (int)(now.commits - was.commits),
+                (int)(now.statements - was.statements));
+    cr_expect(now.commits - was.commits < ROW * 3 / 2, "%d", (int)(now.commits - was.commits));
+    cr_expect(now.statements - was.statements < ROW * 9, "%d",
+              (int)(now.statements - was.statements));
+    was = now;
+    for (int b = 0; b < BURSTS; b++) {
+        for (int i = 0; i < BURST; i++)
+            many[i] = journal_soon(&o);
+        wait_for(&o, n += BURST);
+        for (int i = 0; i < BURST; i++)
+            store_settle(o.s, many[i], ATTEMPT_EXACT, &used, "up", NULL, NULL);
+    }
+    now = store_counts(o.s);
+    cr_log_info("%d, %d at once: %d commits, %d statements", BURSTS * BURST, BURST,
+                (int)(now.commits - was.commits), (int)(now.statements - was.statements));
+    cr_expect(now.commits - was.commits < BURSTS * BURST / 4);
+    cr_expect(now.statements - was.statements < BURSTS * BURST * 4);
+    store_close(o.s, 1000);             /* nothing is forgotten at the end */
+    cr_expect_eq(sum_of(&o, BY_TEAM).exact, ROW + BURSTS * BURST);
+    temp_release(&o.t);
+}
+
+Test(store, a_settlement_that_nobody_waits_for_is_written_while_nothing_comes)
+{
+    struct opened o = { .url = "" };
+
+    open_store(&o);
+    store_settle(o.s, journal(&o, 1), ATTEMPT_EXACT, &(struct ledger_usage){ .prompt = 5 }, "up",
+                 NULL, NULL);
+    for (int i = 0; i < 2000 && store_counts(o.s).n_open; i++) {
+        struct pollfd p = { .fd = store_fd(o.s), .events = POLLIN };
+        poll(&p, 1, 20);
+        store_poll(o.s);
+    }
+    cr_expect_eq(sum_of(&o, BY_TEAM).exact, 1);
+    store_close(o.s, 1000);
     temp_release(&o.t);
 }
 
