@@ -43,7 +43,8 @@ FUZZ  := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)
 TESTS := $(if $(UNIT),$(BUILD)/unit) $(if $(FAULT),$(BUILD)/fault) $(if $(CHECK),$(BUILD)/check) \
          $(FUZZ:%=$(BUILD)/fuzz_%) $(if $(wildcard tests/wire/*.c),$(BUILD)/wire_pipe) \
          $(BUILD)/echo_server $(BUILD)/fetch $(BUILD)/store_drive $(BUILD)/load_upstream $(BUILD)/load_client \
-         $(BUILD)/canary $(BUILD)/croft_unguarded $(BUILD)/fake_clock.so
+         $(BUILD)/canary $(BUILD)/croft_unguarded $(BUILD)/fake_clock.so \
+         $(BUILD)/clock_step.so $(BUILD)/count_syncs.so
 
 all: $(BUILD)/croft                     ## build/croft, optimised (the default)
 
@@ -98,6 +99,11 @@ $(BUILD)/croft_unguarded: $(OBJ) $(BUILD)/tests/canary/unguarded.o
 
 # A clock of the loop's thread that a test sets forward: tests/gateway/silence.py.
 $(BUILD)/fake_clock.so: tests/gateway/fake_clock.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call run,LINK) $(CC) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
+
+# Loaded before a program: a wall clock that jumps; how often it asked for the disk.
+$(BUILD)/clock_step.so $(BUILD)/count_syncs.so: $(BUILD)/%.so: tests/load/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call run,LINK) $(CC) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
 
@@ -175,7 +181,7 @@ arm64:                                  ## build-arm64/croft for 64-bit ARM (too
 
 check:                                  ## all tests, nothing timed: what ./check runs
 	JOBS=$(JOBS) tests/run check
-check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults, gateway-load, gateway-canary or gateway-fuzz
+check-long:                             ## one long part: PART=real, llama, tokenizers, batch, fuzz, sanitize, big, arm64, draft, lm-eval, serve-verify, gateway-policy, gateway-carry, gateway-faults, gateway-ledger, gateway-load, gateway-canary or gateway-fuzz
 	JOBS=$(JOBS) tests/run long "$(PART)"
 
 soak: $(BUILD)/croft $(BUILD)/leak.so   ## croft serve under load for HOURS=n: its memory must be flat, and a planted leak be found

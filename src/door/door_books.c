@@ -17,6 +17,7 @@ static void say(struct buf *out, const char *text)
 static void describe(struct buf *out, const struct config *c)
 {
     say(out, c->ledger.url);
+    buf_printf(out, "%d;", c->ledger.seldom);
     say(out, c->state.folder);
     say(out, c->audit.head);
     buf_printf(out, "%u;", c->audit.sync_ms);
@@ -177,6 +178,7 @@ static enum err open_books(struct books *b, const struct config *c)
     o.state = b->state;
     o.budget = b->budget;
     o.n_budget = b->n_budget;
+    o.seldom = c->ledger.seldom;
     if (!e)
         e = store_open(&b->store, &o);
     if (!e)

@@ -148,6 +148,7 @@ struct config {
         char *url;                      /* sqlite:FILE, or a secret that holds a postgres URL */
         bool finish;                    /* calls whose client has left are finished */
         char *attr[ATTR_N];             /* whose it is */
+        bool seldom;                    /* each second a commit reaches the disk, not each one */
     } ledger;
     struct { char **files; unsigned files_count; } prices;
     struct { char *head; uint32_t sync_ms; } audit;     /* head: a file for the chain's head */

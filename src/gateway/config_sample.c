@@ -28,6 +28,8 @@ const char config_sample[] =
     "  url: sqlite:/var/lib/croft/ledger.db  # or env:NAME with a postgres:// address\n"
     "  on_disconnect: cancel             # a call whose client has left; or: finish\n"
     "  operator: self                    # whose the database is: rules ask, with kept: ledger\n"
+    "  sync: full                        # normal: each second; then a power cut may lose the\n"
+    "                                    # newest second, never a crash.  Of SQLite alone\n"
     "\n"
     "prices:\n"
     "  files: [model_prices_and_context_window.json]     # LiteLLM's price file\n"

@@ -37,6 +37,7 @@ static const cyaml_strval_t orders[] = { { "ordered", 0 }, { "weighted", 1 } };
 static const cyaml_strval_t actions[] = { { "forbid", 0 }, { "allow", 1 } };
 static const cyaml_strval_t kept[] = { { "memory", 0 }, { "ledger", 1 } };
 static const cyaml_strval_t disconnects[] = { { "cancel", 0 }, { "finish", 1 } };
+static const cyaml_strval_t syncs[] = { { "full", 0 }, { "normal", 1 } };
 static const cyaml_strval_t modes[] = { { "soft", 0 }, { "hard", 1 } };
 static const cyaml_strval_t periods[] = {
     { "minute", PERIOD_MINUTE }, { "hour", PERIOD_HOUR }, { "day", PERIOD_DAY },
@@ -210,6 +211,7 @@ static const cyaml_schema_field_t ledger_fields[] = {
     TEXT_IF("operator", struct config, ledger.attr[ATTR_operator]),
     TEXT_IF("country", struct config, ledger.attr[ATTR_country]),
     TEXT_IF("retention", struct config, ledger.attr[ATTR_retention]),
+    WORD("sync", OPTIONAL, struct config, ledger.seldom, syncs),
     CYAML_FIELD_END
 };
 static const cyaml_schema_field_t price_fields[] = {

@@ -188,7 +188,8 @@ enum err store_open(struct store **out, const struct store_options *o)
     s->beat_ms = s->lease_ms / 30 < 1000 ? s->lease_ms / 30 : 1000;
     if ((e = outbox_init(&s->outbox)) || (e = set_names(s)) ||
         (e = limits_new(&s->limits, o->budget, o->n_budget)) || (e = store_run_lock(s)) ||
-        (e = db_open(&s->db, o->url, true)) || (e = join(s)) || (e = start_worker(s))) {
+        (e = db_open(&s->db, o->url, true)) || (o->seldom && (e = db_sync_seldom(s->db))) ||
+        (e = join(s)) || (e = start_worker(s))) {
         store_close(s, 0);
         return e;
     }

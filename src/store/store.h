@@ -30,6 +30,7 @@ struct store_options {
                                            store lives; NULL: none */
     const struct limit_budget *budget;  /* borrowed while the store lives */
     int n_budget;
+    bool seldom;                        /* db_sync_seldom() */
     int lease_ms;                       /* silence after which others are dead: 0 is 30,000 */
     int64_t (*clock)(void);             /* UTC in ms; NULL: the database's */
     void (*slices)(void *arg);          /* on store_poll(): slices came, ask again what is LATER */

@@ -148,6 +148,8 @@ def killed(kind, rounds):
         args = ["calls=1000000", "tokens=100000000", "print=1", "flight=%d" % RANDOM.choice([1, 8, 64])]
         if i % 3 == 2:
             args.append("open=1")
+        if kind is Sqlite and i % 2:
+            args.append("seldom=1")     # a program that is killed loses nothing by that
         p = drive(db.url, folder, *args, wait=False)
         time.sleep(RANDOM.uniform(0.02, 0.5))
         p.send_signal(signal.SIGKILL)
@@ -264,6 +266,8 @@ def db_rows(path):
 def server_gone():
     folder = folder_of("server-gone")
     db = Postgres(folder)
+    p = drive(db.url, folder, "seldom=1", wait=False)
+    check("ledger.sync is of SQLite" in p.communicate(timeout=60)[1], "a PostgreSQL ledger is synced each time")
     p = drive(db.url, folder, "calls=6000", "tokens=100000000", "flight=16", "patience=20000", "print=1", wait=False)
     p.stdout.readline()
     time.sleep(0.4)
@@ -375,6 +379,22 @@ def reconciled(db, path, rows):
     check({r[0]: r for r in db.rows(ROWS)} == after, db.name + ": and changes nothing")
 
 
+def synced():
+    """How often the disk is waited for: for each commit, or each second."""
+    counter = os.path.join(os.path.dirname(croft.CROFT), "count_syncs.so")
+    if "san" in DRIVE:                  # a sanitizer wants to be the first library
+        return
+    count = {}
+    for seldom in (0, 1):
+        folder = folder_of("synced%d" % seldom)
+        p = subprocess.run([DRIVE, "calls", "url=" + Sqlite(folder).url, "state=" + folder, "calls=500", "flight=1",
+                            "tokens=1000000", "seldom=%d" % seldom], capture_output=True, text=True, timeout=120,
+                           env=dict(ENV, LD_PRELOAD=counter))
+        count[seldom] = int(p.stderr.split()[0]) if p.stderr.endswith("syncs\n") else p.stderr
+    check(count[0] >= 1000, "each commit is on disk before it is told", str(count))
+    check(0 < count[1] < 200, "or each second", str(count))
+
+
 def absent():
     folder = folder_of("absent")
     path = configuration(Sqlite(folder), folder)
@@ -400,6 +420,7 @@ def everything(kind):
 everything(Sqlite)
 full_disk()
 file_gone()
+synced()
 absent()
 if os.environ.get("LEDGER_BACKEND") == "sqlite":
     sys.exit(croft.done())

@@ -149,6 +149,7 @@ static int calls(void)
         .limit = { { number("requests", 0), number("tokens", 0), number("cost", 0) } } };
     struct store_options o = { .url = word("url", ""), .state = word("state", NULL),
         .budget = &budget, .n_budget = 1, .lease_ms = (int)number("lease", 0),
+        .seldom = number("seldom", 0) != 0,
         .clock = word("clock", NULL) ? stepped_clock : NULL };
     struct drive d = { .print = number("print", 0) != 0, .open = number("open", 0) != 0,
         .as = (enum attempt_state)number("as", ATTEMPT_EXACT),

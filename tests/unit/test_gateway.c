@@ -57,7 +57,7 @@ Test(gateway_config, every_section_of_the_sample_is_read)
     cr_assert_eq(config_label_find(c, "unscanned"), 3);
     cr_assert_eq(c->teams[0].label_set, 1);
     cr_assert_eq(c->budgets[0].limit.picodollars, INT64_C(250) * 1000000000000);
-    cr_assert(c->budgets[0].hard);
+    cr_assert(c->budgets[0].hard && !c->ledger.seldom);
     config_free(c);
 }
 
@@ -113,6 +113,19 @@ Test(gateway_config, a_secret_in_the_file_is_refused_and_not_repeated)
     refused("listen: {address: 'a:1'}\nstate: {folder: f}\nledger: {url: 'postgres://u:pw@h/d'}\n"
             UPSTREAMS MODELS, "GREF-26", "env:NAME");
     cr_assert_null(strstr(err_text(), "pw"));
+}
+
+Test(gateway_config, a_ledger_is_synced_seldom_where_it_is_a_file)
+{
+    struct config *c;
+
+    cr_assert_eq(parse(&c, "listen: {address: 127.0.0.1:4010}\nstate: {folder: f}\n"
+                       "ledger: {url: 'sqlite:f/l.db', sync: normal}\n" UPSTREAMS MODELS), OK,
+                 "%s", err_text());
+    cr_assert(c->ledger.seldom);
+    config_free(c);
+    refused("listen: {address: 127.0.0.1:4010}\nstate: {folder: f}\n"
+            "ledger: {url: env:DB, sync: normal}\n" UPSTREAMS MODELS, "GREF-34", "ledger.sync");
 }
 
 Test(gateway_config, groups_in_groups_open_without_doubling)
