@@ -64,9 +64,9 @@ def model(name, at, **more):
 class Door:
     """`with Door(config) as door`: a gateway on loopback, with one key `door.token`."""
 
-    def __init__(self, upstreams, models, secrets=None, key=True, wait=True, **sections):
+    def __init__(self, upstreams, models, secrets=None, key=True, wait=True, port=None, **sections):
         self.folder = tempfile.mkdtemp(prefix="croft-door-")
-        self.port = free_port()
+        self.port = port or free_port()
         self.env = dict(os.environ, **(secrets or {}))
         self.ledger_path = os.path.join(self.folder, "ledger.db")
         self.path = os.path.join(self.folder, "croft.yaml")
@@ -84,7 +84,7 @@ class Door:
                 self.config.setdefault(name, {}).update(value)
             else:
                 self.config[name] = value
-        os.mkdir(self.config["state"]["folder"])
+        os.makedirs(self.config["state"]["folder"], exist_ok=True)
         self.write()
         self.p, self.token = None, None
         if key:
