@@ -327,9 +327,11 @@ enum err ledger_lease(struct db *db, const char *process, const struct ledger_as
     for (int d = 0; d < AMOUNT_N; d++) {
         int64_t left = at_least_0(ask->limit.n[d] - used.n[d]);
         int64_t goal = left / live / (live > 1 ? ask->share : 1);
-        held.n[d] += grant_of(at_least_0(left - all.n[d] - held.n[d]), goal, held.n[d],
-                              ask->need.n[d]);
+        int64_t free_ = at_least_0(left - all.n[d] - held.n[d]);
+        int64_t grant = grant_of(free_, goal, held.n[d], ask->need.n[d]);
+        held.n[d] += grant;
         out->goal.n[d] = goal;
+        out->free.n[d] = free_ - grant;
     }
     out->held = held;
     out->live = (int)live;

@@ -87,7 +87,7 @@ struct ledger_ask {
     int share;
     bool leave;                         /* the slice is given back whole; nothing is leased */
 };
-struct ledger_slice { struct amount held, goal; int live; };    /* live: processes */
+struct ledger_slice { struct amount held, goal, free; int live; };  /* free: nobody's; processes */
 MUST_CHECK enum err ledger_lease(struct db *db, const char *process, const struct ledger_ask *ask,
                                  struct ledger_slice *out);
 

@@ -381,12 +381,14 @@ void limits_live(struct limits *l, int live)
     l->wanting = true;
 }
 
-static bool has_some(const struct account *a, const struct limit_budget *b)
+/* We have none left, and the database had none to lease. */
+static bool is_used_up(const struct account *a, const struct limit_budget *b,
+                       const struct amount *free_)
 {
     for (int d = 0; d < AMOUNT_N; d++)
-        if (b->limit.n[d] && a->held.n[d] - a->reserved.n[d] < 1)
-            return false;
-    return true;
+        if (b->limit.n[d] && a->held.n[d] - a->reserved.n[d] < 1 && free_->n[d] < 1)
+            return true;
+    return false;
 }
 
 void limits_answer(struct limits *l, const struct limit_ask *ask, int64_t mono_ms)
@@ -400,13 +402,11 @@ void limits_answer(struct limits *l, const struct limit_ask *ask, int64_t mono_m
     a->held = ask->got.held;            /* as the database has it, whatever was lost on the way */
     a->goal = ask->got.goal;
     a->short_ms = 0;
-    a->used_up = a->used_up && !has_some(a, &l->budget[ask->budget]);
+    a->used_up = is_used_up(a, &l->budget[ask->budget], &ask->got.free);
     for (int d = 0; d < AMOUNT_N; d++) {
         if (l->budget[ask->budget].limit.n[d] && ask->whole.n[d] &&
-            a->held.n[d] - a->reserved.n[d] < ask->whole.n[d]) {
+            a->held.n[d] - a->reserved.n[d] < ask->whole.n[d])
             a->short_ms = mono_ms + SHORT_MS;
-            a->used_up = true;
-        }
         if (a->need.n[d] <= ask->whole.n[d])
             a->need.n[d] = 0;
         else

@@ -91,7 +91,7 @@ static void ask_for_slices(struct store *s)
     struct lease_job *j;
 
     hear(s);
-    if (s->n_asking >= 2 || atomic_load(&s->gone) || !(j = calloc(1, sizeof(*j))))
+    if (s->n_asking >= STORE_ASKING_MAX || atomic_load(&s->gone) || !(j = calloc(1, sizeof(*j))))
         return;
     j->job = (struct job){ .kind = JOB_LEASE, .item.run = leases_came };
     j->n = limits_plan(s->limits, store_now_ms(s) / 1000, store_mono_ms(), false, j->ask,

@@ -144,6 +144,25 @@ Test(limits, a_soft_budget_that_is_used_up_warns_until_it_is_told_otherwise)
     limits_free(l);
 }
 
+Test(limits, a_soft_budget_is_used_up_when_nobody_has_anything_left_to_lease)
+{
+    struct limit_ask ask[8];
+    struct limit_grant g;
+    struct limits *l;
+
+    cr_assert_eq(limits_new(&l, &soft_day, 1), OK);
+    limits_hold_until(l, INT64_MAX);
+    for (int64_t left = 500; left >= 0; left -= 500) {
+        cr_assert_eq(limits_plan(l, 100, 10000 - left, left == 500, ask, 8), 1);
+        cr_expect_eq(limits_admit(l, &who, &hundred, 100, 10000 - left, &g, NULL), LIMIT_GRANTED);
+        cr_expect_eq(g.soft, -1, "it is being asked");
+        ask[0].got = (struct ledger_slice){ .free = { { 0, left, 0 } }, .live = 1 };
+        limits_answer(l, &ask[0], 10000 - left);
+        cr_expect_eq(limits_soft(l, &g), left ? -1 : 0);
+    }
+    limits_free(l);
+}
+
 Test(limits, when_another_process_comes_what_is_too_much_goes_back)
 {
     struct limit_ask ask[8];
