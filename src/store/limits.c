@@ -423,8 +423,10 @@ void limits_lost(struct limits *l, const struct limit_ask *ask)
 {
     struct account *a = find(l, ask->budget, ask->ask.period);
 
-    if (a && ask->epoch == l->epoch && !ask->ask.leave)
-        a->asking = false;
+    if (!a || ask->epoch != l->epoch || ask->ask.leave)
+        return;
+    a->asking = false;
+    want(l, a);
 }
 
 bool limits_wanting(const struct limits *l)

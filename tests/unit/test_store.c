@@ -177,10 +177,12 @@ Test(limits, when_another_process_comes_what_is_too_much_goes_back)
     cr_expect_eq(limits_plan(l, 100, 1000, false, ask, 8), 0, "nobody asks for anything");
     limits_live(l, 2);
     cr_assert_eq(limits_plan(l, 100, 1000, false, ask, 8), 1);
+    limits_lost(l, &ask[0]);
+    cr_assert_eq(limits_plan(l, 100, 1020, false, ask, 8), 1, "no answer, so it is asked again");
     ask[0].got = (struct ledger_slice){ .held = { { 0, 1000, 0 } }, .goal = { { 0, 31, 0 } },
                                         .live = 2 };
-    limits_answer(l, &ask[0], 1000);
-    cr_assert_eq(limits_plan(l, 100, 1030, false, ask, 8), 1);
+    limits_answer(l, &ask[0], 1020);
+    cr_assert_eq(limits_plan(l, 100, 1050, false, ask, 8), 1);
     cr_expect_eq(ask[0].ask.back.n[AMOUNT_TOKENS], 969);
     limits_free(l);
 }
