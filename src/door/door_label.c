@@ -1,9 +1,9 @@
 /* door_label.c - what a text is: labels that the request names, and what detectors find in it.
  *
  * All strings of the body are looked at, keys and unknown fields too, for in one dialect all of it
- * passes; arguments of calls once more as the JSON that they are; and the one field of the head that
+ * passes; arguments of calls once more as the JSON that they are; the one field of the head that
  * may be sent on.  What no detector can read (images, files, token ids) is `unscanned`.  Labels and
- * tags that `metadata` names are for the gateway alone: they are taken out of what is sent. */
+ * tags of `metadata` are for the gateway alone: they are taken out of what is sent. */
 #include "door/door_form.h"
 
 #include "base/json.h"

@@ -52,7 +52,7 @@ static enum err check_ledger(struct checking *k)
                        "where the address of a PostgreSQL database stands", check_where(k));
     if (k->c->ledger.seldom) {
         check_at(k, "ledger.sync");
-        return err_set(ERR_FORMAT, "GREF-34", "%s: normal is of a ledger in a file; what "
+        return err_set(ERR_FORMAT, "GREF-36", "%s: normal is of a ledger in a file; what "
                        "PostgreSQL was told is on disk at once", check_where(k));
     }
     return check_secret(k, url);

@@ -335,7 +335,7 @@ def keys(db, path):
     """The keys in the same database, by the same statements (tests/api/key.py has the rest)."""
     if db.name == "sqlite":             # a ledger of a croft that had none yet
         old = sqlite3.connect(db.file)
-        old.executescript("DROP TABLE client_keys; DROP TABLE client_keys_state; UPDATE croft_schema SET version = 1")
+        old.executescript("DROP TABLE client_keys; DROP TABLE client_keys_state; DROP TABLE kept; UPDATE croft_schema SET version = 1")
         old.close()
     p = key(path, "add", "ci", "--team", "research", "--models", "best", "--label", "secret", "--tag", "night's")
     check(p.returncode == 2 and "KEY-16" in p.stderr, db.name + ": a tag that is none", p.stderr)

@@ -125,7 +125,7 @@ Test(gateway_config, a_ledger_is_synced_seldom_where_it_is_a_file)
     cr_assert(c->ledger.seldom);
     config_free(c);
     refused("listen: {address: 127.0.0.1:4010}\nstate: {folder: f}\n"
-            "ledger: {url: env:DB, sync: normal}\n" UPSTREAMS MODELS, "GREF-34", "ledger.sync");
+            "ledger: {url: env:DB, sync: normal}\n" UPSTREAMS MODELS, "GREF-36", "ledger.sync");
 }
 
 Test(gateway_config, groups_in_groups_open_without_doubling)
