@@ -86,12 +86,12 @@ $(BUILD)/store_drive: $(filter $(BUILD)/src/base/% $(BUILD)/src/store/%,$(OBJ)) 
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # An upstream and its clients that cost next to nothing, for measuring what stands between them.
-$(BUILD)/load_%: $(BUILD)/tests/load/load_%.o
+$(BUILD)/load_%: $(BUILD)/tests/load/load_%.o $(BUILD)/tests/load/net.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 # Requests with canaries and the upstreams behind a gateway, for tests/gateway/canary.py; and a gateway
 # whose one decision is always yes, which must be caught.
-$(BUILD)/canary: $(filter-out %/unguarded.o,$(call objs,tests/canary/*.c))
+$(BUILD)/canary: $(filter-out %/unguarded.o,$(call objs,tests/canary/*.c)) $(BUILD)/tests/load/net.o
 	$(call run,LINK) $(CC) $(OPT) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/croft_unguarded: $(OBJ) $(BUILD)/tests/canary/unguarded.o

@@ -238,55 +238,38 @@ static void call_id(struct maker *m, uint32_t parent)
         word(m, 'd');
 }
 
-static void called_chat(struct maker *m, uint32_t parent)
+/* By dialect: what stands before the call's id, its arguments, the id again, the result, and behind
+ * it. */
+static const struct called { const char *id, *arguments, *again, *result, *end; int depth; }
+    called_shape[] = {
+    [CHAT] = { ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":",
+               ",\"type\":\"function\",\"function\":{\"name\":\"look_up\",\"arguments\":",
+               "}}]},{\"role\":\"tool\",\"tool_call_id\":", ",\"content\":", "}", 1 },
+    [MESSAGES] = { ",{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":",
+                   ",\"name\":\"look_up\",\"input\":",
+                   "}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+                   "\"tool_use_id\":", ",\"content\":", "}]}", 0 },
+    [RESPONSES] = { ",{\"type\":\"function_call\",\"call_id\":",
+                    ",\"name\":\"look_up\",\"arguments\":",
+                    "},{\"type\":\"function_call_output\",\"call_id\":", ",\"output\":", "}",
+                    1 },
+};
+
+static void called(struct maker *m, const struct called *c, uint32_t parent)
 {
     size_t at, len;
 
-    raw(m, ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":");
+    raw(m, c->id);
     at = m->parts.len;
     call_id(m, parent);
     len = m->parts.len - at;
-    raw(m, ",\"type\":\"function\",\"function\":{\"name\":\"look_up\",\"arguments\":");
-    arguments(m, 1);
-    raw(m, "}}]},{\"role\":\"tool\",\"tool_call_id\":");
+    raw(m, c->arguments);
+    arguments(m, c->depth);
+    raw(m, c->again);
     text_put(&m->parts, "%.*s", (int)len, m->parts.at + at);
-    raw(m, ",\"content\":");
+    raw(m, c->result);
     string(m, 'r');
-    raw(m, "}");
-}
-
-static void called_messages(struct maker *m, uint32_t parent)
-{
-    size_t at, len;
-
-    raw(m, ",{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":");
-    at = m->parts.len;
-    call_id(m, parent);
-    len = m->parts.len - at;
-    raw(m, ",\"name\":\"look_up\",\"input\":");
-    arguments(m, 0);
-    raw(m, "}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":");
-    text_put(&m->parts, "%.*s", (int)len, m->parts.at + at);
-    raw(m, ",\"content\":");
-    string(m, 'r');
-    raw(m, "}]}");
-}
-
-static void called_responses(struct maker *m, uint32_t parent)
-{
-    size_t at, len;
-
-    raw(m, ",{\"type\":\"function_call\",\"call_id\":");
-    at = m->parts.len;
-    call_id(m, parent);
-    len = m->parts.len - at;
-    raw(m, ",\"name\":\"look_up\",\"arguments\":");
-    arguments(m, 1);
-    raw(m, "},{\"type\":\"function_call_output\",\"call_id\":");
-    text_put(&m->parts, "%.*s", (int)len, m->parts.at + at);
-    raw(m, ",\"output\":");
-    string(m, 'r');
-    raw(m, "}");
+    raw(m, c->end);
 }
 
 /* ---- conversations -------------------------------------------------------------------------- */
@@ -364,14 +347,8 @@ static void conversation(struct maker *m, uint32_t parent)
     user_turn(m);
     while (turns-- && !m->follows)
         earlier_turn(m);
-    if (m->follows || (m->tools && often(m, 40))) {
-        if (m->d == CHAT)
-            called_chat(m, parent);
-        else if (m->d == RESPONSES)
-            called_responses(m, parent);
-        else
-            called_messages(m, parent);
-    }
+    if (m->follows || (m->tools && often(m, 40)))
+        called(m, &called_shape[m->d == COUNT ? MESSAGES : m->d], parent);
     if (m->odd)
         odd_turn(m);
     raw(m, "]");

@@ -4,8 +4,8 @@
  *   next -> HEAD -> LENGTH | (SIZE -> DATA)* -> TRAILER -> next */
 #include "canary.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include "../load/net.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,20 +163,6 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
-static void link_open(struct link *l)
-{
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)gateway_port),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int one = 1;
-
-    l->bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    bufferevent_setcb(l->bev, on_read, NULL, on_event, l);
-    bufferevent_enable(l->bev, EV_READ | EV_WRITE);
-    if (bufferevent_socket_connect(l->bev, (struct sockaddr *)&at, sizeof(at)) < 0)
-        exit(1);
-    setsockopt(bufferevent_getfd(l->bev), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
-
 static void next(struct link *l)
 {
     static struct made made;
@@ -186,7 +172,7 @@ static void next(struct link *l)
         return;
     }
     if (!l->bev)
-        link_open(l);
+        l->bev = net_connect(base, gateway_port, on_read, on_event, l);
     l->number = next_number++;
     ask_make(&made, l->number);
     l->leaves = made.leaves;

@@ -5,10 +5,8 @@
  *   HEAD -> BODY -> (an answer: first part, on the next turn the rest) -> HEAD | closed */
 #include "canary.h"
 
-#include <event2/listener.h>
+#include "../load/net.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,17 +297,15 @@ static void on_accept(struct evconnlistener *ear, evutil_socket_t fd, struct soc
                       void *arg)
 {
     struct stand *s = calloc(1, sizeof(*s));
-    int one = 1;
 
     (void)ear;
     (void)a;
     (void)len;
     if (!s)
         exit(1);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     s->upstream = *(int *)arg;
     s->read = true;
-    s->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+    s->bev = net_accepted(base, fd);
     s->turn = evtimer_new(base, write_rest, s);
     bufferevent_setcb(s->bev, on_read, on_drained, on_event, s);
     bufferevent_enable(s->bev, EV_READ | EV_WRITE);
@@ -318,15 +314,7 @@ static void on_accept(struct evconnlistener *ear, evutil_socket_t fd, struct soc
 void stand_open(int port[UPSTREAMS])
 {
     for (int i = 0; i < UPSTREAMS; i++) {
-        struct sockaddr_in at = { .sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t len = sizeof(at);
-        struct evconnlistener *ear;
         index_of[i] = i;
-        ear = evconnlistener_new_bind(base, on_accept, &index_of[i], LEV_OPT_CLOSE_ON_FREE |
-                                      LEV_OPT_REUSEABLE, 1024, (struct sockaddr *)&at, sizeof(at));
-        if (!ear || getsockname(evconnlistener_get_fd(ear), (struct sockaddr *)&at, &len))
-            exit(1);
-        port[i] = ntohs(at.sin_port);
+        port[i] = net_listen(base, on_accept, &index_of[i]);
     }
 }

@@ -8,12 +8,11 @@
  *
  *   HEAD -> SIZE -> DATA -> SIZE ... -> TRAILER -> (whole: idle, ready for the next)
  */
+#include "net.h"
+
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/event.h>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -178,17 +177,9 @@ static void on_end(struct bufferevent *bev, short what, void *arg)
 
 static struct link *link_new(void)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct link *l = calloc(1, sizeof(*l));
-    int one = 1;
 
-    l->bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    bufferevent_setcb(l->bev, on_read, NULL, on_end, l);
-    bufferevent_enable(l->bev, EV_READ | EV_WRITE);
-    if (bufferevent_socket_connect(l->bev, (struct sockaddr *)&at, sizeof(at)) < 0)
-        exit(1);
-    setsockopt(bufferevent_getfd(l->bev), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    l->bev = net_connect(base, port, on_read, on_end, l);
     n_link++;
     return l;
 }

@@ -5,13 +5,11 @@
  * Every POST is answered with a stream of chat completion chunks: N of text, one with the end, one
  * with usage, [DONE]; each leaves in a turn of the loop of its own, gap_us apart.  GET /meter is
  * {"asked", "finished", "left"}.  Prints "port N".  Nothing that it is asked is checked. */
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/event.h>
-#include <event2/listener.h>
+#include "net.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -142,7 +140,6 @@ static void on_accept(struct evconnlistener *ear, evutil_socket_t fd, struct soc
                       void *arg)
 {
     struct link *l = calloc(1, sizeof(*l));
-    int one = 1;
 
     (void)ear;
     (void)a;
@@ -150,9 +147,8 @@ static void on_accept(struct evconnlistener *ear, evutil_socket_t fd, struct soc
     (void)arg;
     if (!l)
         exit(1);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     l->at = -1;
-    l->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+    l->bev = net_accepted(base, fd);
     l->turn = evtimer_new(base, write_event, l);
     bufferevent_setcb(l->bev, on_read, NULL, on_end, l);
     bufferevent_enable(l->bev, EV_READ | EV_WRITE);
@@ -160,10 +156,6 @@ static void on_accept(struct evconnlistener *ear, evutil_socket_t fd, struct soc
 
 int main(int argc, char **argv)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof(at);
-    struct evconnlistener *ear;
-
     for (int i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "events=", 7))
             n_event = atoi(argv[i] + 7);
@@ -172,11 +164,7 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     base = event_base_new();
-    ear = evconnlistener_new_bind(base, on_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE,
-                                  4096, (struct sockaddr *)&at, sizeof(at));
-    if (!ear || getsockname(evconnlistener_get_fd(ear), (struct sockaddr *)&at, &len))
-        return 1;
-    printf("port %d\n", ntohs(at.sin_port));
+    printf("port %d\n", net_listen(base, on_accept, NULL));
     fflush(stdout);
     return event_base_dispatch(base) < 0;
 }
