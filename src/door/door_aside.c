@@ -241,13 +241,13 @@ bool kept_handle(const struct wire_message *m, struct aside_handle *h)
     return ok;
 }
 
-static bool find(const struct ask *a, const struct aside_handle *h, const char *upstream,
-                 struct aside_entry *out, bool *foreign)
+/* In memory, where the request may look there, and among what the ledger gave it. */
+static bool find(const struct ask *a, bool in_memory, const struct aside_handle *h,
+                 const char *upstream, struct aside_entry *out, bool *foreign)
 {
     int64_t now = door_now_ms();
 
-    return (kept_has_labels_of(a) &&
-            aside_find(a->d->aside, a->who.key, h, upstream, now, out, foreign)) ||
+    return (in_memory && aside_find(a->d->aside, a->who.key, h, upstream, now, out, foreign)) ||
            (a->found && aside_find(a->found, a->who.key, h, upstream, now, out, foreign));
 }
 
@@ -255,6 +255,7 @@ static bool find(const struct ask *a, const struct aside_handle *h, const char *
  * results stand at its end, -1: nobody that is known. */
 void kept_find(struct ask *a, int *model)
 {
+    bool known = kept_has_labels_of(a);
     struct aside_handle h;
     struct aside_entry entry;
     bool foreign, waits = false;
@@ -265,7 +266,7 @@ void kept_find(struct ask *a, int *model)
         bool last = waits && m->role == WIRE_ASSISTANT;
         waits = m->role == WIRE_TOOL || (waits && m->role != WIRE_ASSISTANT);
         if (m->role != WIRE_ASSISTANT || !kept_handle(m, &h) ||
-            !find(a, &h, NULL, &entry, &foreign))
+            !find(a, known, &h, NULL, &entry, &foreign))
             continue;
         a->labels |= entry.labels;
         if (last && *model < 0)
@@ -322,6 +323,7 @@ static bool has_seal(const struct wire_message *m)
  * or more than a request may hold. */
 bool kept_return(struct ask *a, struct wire_request *r)
 {
+    bool known = kept_has_labels_of(a);
     const char *upstream = a->w->c->upstreams[a->try.step.upstream].name;
     struct wire_message *list = NULL;
     struct aside_entry entry;
@@ -331,7 +333,7 @@ bool kept_return(struct ask *a, struct wire_request *r)
     for (size_t i = 0; i < r->n_message; i++) {
         const struct wire_message *m = &r->message[i];
         if (m->role != WIRE_ASSISTANT || has_seal(m) || !kept_handle(m, &h) ||
-            !find(a, &h, upstream, &entry, &foreign) || !entry.n_part ||
+            !find(a, known, &h, upstream, &entry, &foreign) || !entry.n_part ||
             (entry.labels & ~a->labels))
             continue;
         if (!list) {
@@ -352,7 +354,6 @@ bool kept_return(struct ask *a, struct wire_request *r)
 /* Whose it is does not hang on labels: memory is asked under every configuration. */
 static bool is_anothers(const struct ask *a, const json_t *seal)
 {
-    int64_t now = door_now_ms();
     struct aside_text what = { json_string_value(seal), json_string_length(seal) };
     const char *upstream = a->w->c->upstreams[a->try.step.upstream].name;
     struct aside_entry entry;
@@ -360,9 +361,7 @@ static bool is_anothers(const struct ask *a, const json_t *seal)
     bool foreign = false;
 
     return what.at && !aside_handle(&h, ASIDE_BY_ITEM, &what, 1) &&
-           (aside_find(a->d->aside, a->who.key, &h, upstream, now, &entry, &foreign) ||
-            (a->found && aside_find(a->found, a->who.key, &h, upstream, now, &entry, &foreign))) &&
-           foreign;
+           find(a, true, &h, upstream, &entry, &foreign) && foreign;
 }
 
 static const json_t *seal_of(const json_t *part)
